@@ -1,0 +1,37 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both build what they need in .venv and reuse it.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt
+
+.PHONY: demo test check test-gpu clean
+
+demo: .venv/.cpu
+	$(BIN)/infer-opt tune models/digits_cnn.onnx --inputs models/digits_cnn.npz \
+	    --eval models/evals.py:digits_accuracy --preset quick --budget 90s --out .demo-bundle --force
+
+test: check
+	$(BIN)/pytest
+
+check: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test-gpu: .venv/.test
+	$(BIN)/pytest -m gpu
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "infer-opt needs Python 3.11 or newer; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/.cpu: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu]'
+	@touch $@
+
+.venv/.test: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu,test]'
+	@touch $@ .venv/.cpu
+
+clean:
+	rm -rf .venv .demo-bundle

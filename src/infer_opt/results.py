@@ -1,0 +1,246 @@
+"""What measurements and comparisons give back. Numbers carry their unit in the name; n/a is None, never 0."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from infer_opt.config import Objective, TrialConfig
+from infer_opt.facts import MachineFacts, ModelFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Consecutive timed runs in one worker: nanoseconds a run, in the order they happened."""
+
+    latency_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A value with its interval at the given confidence."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantile:
+    """A latency percentile with its 95 % band. Without enough evidence the band and value are None."""
+
+    q: float
+    value_ns: float | None
+    low_ns: float | None = None
+    high_ns: float | None = None
+    missing_runs: int = 0
+
+
+class Caution(StrEnum):
+    """A reason to trust a number less."""
+
+    SYNTHETIC_INPUTS = "synthetic-inputs"
+    GUESSED_DIMENSION = "guessed-dimension"
+    NO_STEADY_STATE = "no-steady-state"
+    NO_FREEZE = "no-freeze"
+    IMPRECISE = "imprecise"
+    PROVISIONAL = "provisional"
+    NONDETERMINISTIC = "nondeterministic"
+    TOO_NOISY = "too-noisy"
+    THROTTLED = "throttled"
+    FEW_SAMPLES = "few-samples"
+    INTERRUPTED = "interrupted"
+    OUT_OF_BUDGET = "out-of-budget"
+    FALLBACK = "fallback"
+    PROVIDER_UNAVAILABLE = "provider-unavailable"
+    INT8_SATURATION = "int8-saturation"
+    OTHER_MACHINE = "other-machine"
+    OTHER_RUNTIME = "other-runtime"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A caution together with the sentence that explains it here."""
+
+    caution: Caution
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputParity:
+    """How one output agrees with the baseline's, over all checked inputs (the worst of them).
+
+    `cosine` is None for outputs that are not numbers; `agreement` is the share of equal elements there.
+    `top1` is the share of equal arg-max over the last axis, where the output looks like scores.
+    """
+
+    name: str
+    cosine: float | None
+    relative_l2: float | None
+    largest_difference: float | None
+    top1: float | None = None
+    agreement: float | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How a trial's outputs agree with the stock session's. `score` is the smallest over all outputs, 0 to 1."""
+
+    score: float
+    passed: bool
+    outputs: tuple[OutputParity, ...]
+    samples: int
+    metric: float | None = None
+    drop: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where the runtime's own record says nodes were assigned: provider -> number of nodes."""
+
+    nodes: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What one trial was seen to do.
+
+    Latencies and times in ns a call; `items_per_s` = batch / median latency; `open_ns` and `first_run_ns` are cold
+    start; RSS from /proc/PID/status (VmHWM, VmRSS); `cpu_cores_running` and `cpu_cores_after` are process CPU time over
+    wall time, during runs and in the 200 ms after them (spinning); device readings from NVML, energy in joules a run.
+    """
+
+    quantiles: tuple[Quantile, ...]
+    items_per_s: float
+    open_ns: int
+    first_run_ns: int
+    artefact_bytes: int
+    peak_rss_bytes: int | None = None
+    steady_rss_bytes: int | None = None
+    device_memory_bytes: int | None = None
+    cpu_cores_running: float | None = None
+    cpu_cores_after: float | None = None
+    gpu_utilisation: float | None = None
+    power_watts: float | None = None
+    energy_joules: float | None = None
+
+    def quantile_ns(self, q: float) -> float | None:
+        """The latency at `q` (0.5 is the median), or None without the evidence for it."""
+        return next((quantile.value_ns for quantile in self.quantiles if quantile.q == q), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """A configuration that ran.
+
+    `log_ratio` is ln(time / baseline's time) per item, paired by rounds, with its standard error; 0 for the baseline.
+    """
+
+    config: TrialConfig
+    readings: Readings
+    parity: Parity
+    log_ratio: float
+    log_ratio_error: float
+    blocks: tuple[Block, ...]
+    placement: Placement | None = None
+    notes: tuple[Note, ...] = ()
+
+
+class FailureKind(StrEnum):
+    """Why a configuration gave no usable result."""
+
+    BUILD = "build"
+    OPEN = "open"
+    ERROR = "error"
+    CRASH = "crash"
+    MEMORY = "memory"
+    TIMEOUT = "timeout"
+    PARITY = "parity"
+    PLACEMENT = "placement"
+    STALE_OUTPUT = "stale-output"
+    CONSTRAINT = "constraint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFailure:
+    """A configuration that cannot be used, with one sentence that says why."""
+
+    config: TrialConfig
+    kind: FailureKind
+    reason: str
+    parity: Parity | None = None
+    readings: Readings | None = None
+
+
+Trial = TrialResult | TrialFailure  # a configuration that cannot run is an answer too: stored, ranked last, explained
+
+
+class Verdict(StrEnum):
+    """What a paired comparison against the baseline says."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    EQUIVALENT = "equivalent"
+    INCONCLUSIVE = "inconclusive"
+    TOO_NOISY = "too-noisy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One configuration against the baseline over fresh epochs.
+
+    `epochs` and `clone_epochs` are ln(time / baseline's time), one an epoch; `speedup` and `remeasure` are ratios
+    (2.0 = half the time); `margin` is the share by which a claim must clear 1, the noise floor included.
+    """
+
+    config: TrialConfig
+    verdict: Verdict
+    speedup: Estimate
+    remeasure: Estimate
+    margin: float
+    noise_floor: float
+    epochs: tuple[float, ...]
+    clone_epochs: tuple[float, ...]
+    discarded_rounds: int = 0
+    rounds: int = 0
+
+
+class TuningVerdict(StrEnum):
+    """The answer of a tuning."""
+
+    FASTER = "faster"
+    NO_FASTER = "no-faster"
+    TOO_NOISY = "too-noisy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where one trial ended up, and why it is not the winner."""
+
+    trial: Trial
+    fate: str
+    reason: str
+    on_pareto_front: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """Everything that a tuning found out."""
+
+    verdict: TuningVerdict
+    reason: str
+    objective: Objective
+    model: ModelFacts
+    machine: MachineFacts
+    baseline: TrialResult
+    winner: TrialResult
+    comparison: Comparison | None
+    standings: tuple[Standing, ...]
+    notes: tuple[Note, ...]
+    bundle: str | None
+    elapsed_s: float
+    budget_s: float
+    settings: Mapping[str, Any]

@@ -244,3 +244,37 @@ class Tuning:
     elapsed_s: float
     budget_s: float
     settings: Mapping[str, Any]
+
+
+class Severity(StrEnum):
+    """How much a finding about the machine would spoil a measurement."""
+
+    OK = "ok"
+    CAUTION = "caution"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at on this machine: what was seen, and what to do about it."""
+
+    name: str
+    severity: Severity
+    what: str
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """What `bench` gives: one configuration, or a paired comparison of `subject` against `reference`."""
+
+    subject: str
+    reference: str | None
+    trial: TrialResult
+    reference_trial: TrialResult | None
+    comparison: Comparison | None
+    parity: Parity | None
+    claim_holds: bool | None
+    claim: str | None
+    machine: MachineFacts
+    notes: tuple[Note, ...] = ()

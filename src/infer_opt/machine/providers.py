@@ -1,0 +1,80 @@
+"""What ONNX Runtime says that it can run on, asked in a process of its own.
+
+Loading the CUDA provider pulls in gigabytes of libraries, keeps GPU memory, and may crash on a broken install. None of
+that may happen in the process that measures, so a fresh interpreter tries it and reports one line of JSON.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+PROBE = """
+import ctypes, json, pathlib, sys
+found = {"version": None, "providers": [], "cuda_version": None, "error": None}
+try:
+    import onnxruntime
+    found["version"] = onnxruntime.__version__
+    found["providers"] = onnxruntime.get_available_providers()
+    from onnxruntime.capi import build_and_package_info
+    found["cuda_version"] = getattr(build_and_package_info, "cuda_version", None)
+    if "CUDAExecutionProvider" in found["providers"]:
+        # Finds the CUDA and cuDNN wheels in site-packages, as a session of this project does before it opens.
+        onnxruntime.preload_dlls()
+        capi = pathlib.Path(onnxruntime.__file__).parent / "capi"
+        prefix, suffix = ("", ".dll") if sys.platform == "win32" else ("lib", ".so")
+        # The CUDA provider takes symbols from the shared one, which must be loaded first and for all to see.
+        ctypes.CDLL(str(capi / f"{prefix}onnxruntime_providers_shared{suffix}"), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(capi / f"{prefix}onnxruntime_providers_cuda{suffix}"))
+except (ImportError, OSError, AttributeError, RuntimeError) as error:
+    found["error"] = f"{type(error).__name__}: {error}"
+print("\\n" + json.dumps(found))
+"""
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeReport:
+    """What a fresh interpreter found.
+
+    `cuda_version` is the one that the library was built for; `error` is why it, or its CUDA provider, does not load.
+    """
+
+    version: str | None = None
+    providers: tuple[str, ...] = ()
+    cuda_version: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a process ended: exit status (negative: the signal that killed it; None: it ran out of time) and output."""
+
+    status: int | None
+    output: str
+
+
+def probe_onnxruntime(run: Callable[[Sequence[str]], Finished] | None = None) -> RuntimeReport:
+    """Which providers ONNX Runtime lists in a fresh interpreter, and whether the CUDA one loads. Takes a second."""
+    finished = (run or _run)([sys.executable, "-c", PROBE])
+    if finished.status is None:
+        return RuntimeReport(error=f"ONNX Runtime did not load within {TIMEOUT_S:.0f} s")
+    try:
+        found = json.loads(finished.output.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        return RuntimeReport(error=f"the interpreter ended with status {finished.status} while ONNX Runtime loaded")
+    return RuntimeReport(
+        version=found["version"],
+        providers=tuple(found["providers"]),
+        cuda_version=found["cuda_version"],
+        error=found["error"],
+    )
+
+
+def _run(command: Sequence[str]) -> Finished:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return Finished(status=None, output="")
+    return Finished(status=done.returncode, output=done.stdout)

@@ -1,0 +1,110 @@
+"""Trials to text and back: the body as JSON, the raw run times as one compressed block of integers."""
+
+import json
+import zlib
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy
+
+from infer_opt.errors import InferOptError, StorageError
+from infer_opt.results import Block, Trial, TrialFailure, TrialResult
+
+_KINDS: dict[str, type[TrialResult] | type[TrialFailure]] = {"result": TrialResult, "failure": TrialFailure}
+_OTHER_RELEASE = "it was written by another release of infer-opt; upgrade it, or name another --store"
+
+
+def to_text(value: object) -> str:
+    """`value` (dataclasses, enums, mappings, sequences) as JSON text, infinities and NaN as JavaScript writes them."""
+    return json.dumps(_plain(value), separators=(",", ":"))
+
+
+def from_text(text: str) -> Any:
+    """The plain value that `to_text` wrote: dicts, lists, strings, numbers, booleans, None.
+
+    Raises:
+        StorageError: the text is damaged.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise StorageError(f"a stored value is damaged: {error}", hint="name another --store") from error
+
+
+def encode(trial: Trial) -> tuple[str, bytes]:
+    """The trial's body (JSON, its `kind` at the top level) and its run times; `decode` gives an equal trial back."""
+    body = _plain(trial)
+    blocks = trial.blocks if isinstance(trial, TrialResult) else ()
+    body.pop("blocks", None)
+    # A failure has a `kind` of its own, so the body sits beside the discriminator and not around it.
+    kind = "result" if isinstance(trial, TrialResult) else "failure"
+    return json.dumps({"kind": kind, "trial": body}, separators=(",", ":")), encode_blocks(blocks)
+
+
+def decode(text: str, run_times: bytes) -> Trial:
+    """The trial that `encode` wrote.
+
+    Raises:
+        StorageError: the body or the run times are damaged, or hold what this release does not know.
+    """
+    stored = from_text(text)
+    try:
+        kind, body = _KINDS[stored["kind"]], dict(stored["trial"])
+        if kind is TrialResult:
+            body["blocks"] = [{"latency_ns": block.latency_ns} for block in decode_blocks(run_times)]
+        trial = msgspec.convert(body, type=kind, strict=True)
+    except (KeyError, TypeError, ValueError, InferOptError) as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"a stored trial cannot be read: {error}", hint=_OTHER_RELEASE) from error
+    # msgspec skips keys that a dataclass lacks, and two configurations that differ in one would then look equal.
+    if unknown := _unknown_key(body, _plain(trial)):
+        raise StorageError(f"a stored trial has a field that this release lacks: {unknown}", hint=_OTHER_RELEASE)
+    return trial
+
+
+def encode_blocks(blocks: tuple[Block, ...]) -> bytes:
+    """Run times as zlib-compressed little-endian int64: how many blocks, the length of each, then every run in ns."""
+    lengths = [len(block.latency_ns) for block in blocks]
+    runs = [run for block in blocks for run in block.latency_ns]
+    return zlib.compress(numpy.array([len(blocks), *lengths, *runs], dtype="<i8").tobytes())
+
+
+def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
+    """The blocks that `encode_blocks` wrote.
+
+    Raises:
+        StorageError: the bytes are damaged.
+    """
+    try:
+        numbers = numpy.frombuffer(zlib.decompress(run_times), dtype="<i8")
+    except (zlib.error, ValueError) as error:
+        raise StorageError(f"stored run times are damaged: {error}", hint="name another --store") from error
+    count = int(numbers[0]) if numbers.size else -1
+    lengths, runs = numbers[1 : 1 + count].tolist(), numbers[1 + count :].tolist()
+    if count < 0 or len(lengths) != count or min(lengths, default=0) < 0 or sum(lengths) != len(runs):
+        raise StorageError("stored run times are damaged: the lengths of the blocks do not add up")
+    ends = numpy.cumsum([0, *lengths]).tolist()
+    return tuple(Block(latency_ns=tuple(runs[start:end])) for start, end in pairwise(ends))
+
+
+def _plain(value: object) -> Any:
+    # numpy's scalars reach here from statistics; `item` makes Python's own of them.
+    return msgspec.to_builtins(value, enc_hook=lambda scalar: scalar.item())
+
+
+def _unknown_key(stored: object, known: object) -> str | None:
+    """The first key, at any depth, that stands in `stored` and not in `known`."""
+    if isinstance(stored, Mapping) and isinstance(known, Mapping):
+        for key, value in stored.items():
+            if key not in known:
+                return str(key)
+            if (deeper := _unknown_key(value, known[key])) is not None:
+                return f"{key}.{deeper}"
+    if isinstance(stored, list | tuple) and isinstance(known, list | tuple):
+        return next(
+            (key for pair in zip(stored, known, strict=False) if (key := _unknown_key(*pair)) is not None), None
+        )
+    return None

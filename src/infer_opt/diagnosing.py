@@ -34,7 +34,7 @@ INSTALL = "pip install 'infer-opt[cpu]', or 'infer-opt[gpu]' on a machine with a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How busy the machine was while nothing of ours ran.
+    """How busy the machine was, our own process left out.
 
     `steal` is the stolen share of the CPU time asked for; `others_cores` is what other processes used, in cores. None
     where the platform does not say.
@@ -104,16 +104,25 @@ def see(*, sample_s: float = 1.0) -> Seen:
     )
 
 
-def sample_load(sample_s: float, *, sleep: Callable[[float], None] = time.sleep) -> Load:
-    """The machine's load over `sample_s` seconds in which this process sleeps."""
+def sample_load(sample_s: float, *, pass_time: Callable[[float], None] | None = None) -> Load:
+    """The machine's load over `sample_s` seconds in which this process keeps one core busy.
+
+    It must: a hypervisor can only take time that somebody asks for, so on an idle machine no steal would show.
+    """
     before = snapshot([os.getpid()])
-    sleep(sample_s)
+    (pass_time or _keep_busy)(sample_s)
     after = snapshot([os.getpid()])
     others, wall_s = others_cpu_s(before, after), (after.time_ns - before.time_ns) / 1e9
     return Load(
         steal=steal_share(before, after),
         others_cores=None if others is None or wall_s <= 0 else others / wall_s,
     )
+
+
+def _keep_busy(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
 
 
 def _gpus() -> tuple[tuple[Gpu, ...], int | None, tuple[int, int] | None, str | None]:

@@ -19,9 +19,7 @@ Values = Sequence[float] | FloatArray
 
 PROCESSES_FOR_A_CLAIM = 5
 MAXIMUM_WALSH_VALUES = 1000  # Walsh averages grow with the square: half a million here
-EXACT_SIGNED_RANK_LIMIT = (
-    120  # a race is judged exactly; above, the normal approximation is off by a few ranks in thousands
-)
+EXACT_SIGNED_RANK_LIMIT = 120  # a whole race; above, the normal approximation is a few ranks off in thousands
 
 
 def as_sample(values: Values) -> FloatArray:

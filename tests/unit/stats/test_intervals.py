@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -147,6 +149,20 @@ def test_student_quantiles_are_those_of_the_tables() -> None:
 
 def test_five_processes_make_a_claim_and_four_are_provisional() -> None:
     assert [is_provisional(processes) for processes in (1, 3, 4, 5, 9)] == [True, True, True, False, False]
+
+
+def test_scipy_waits_until_a_statistic_needs_it() -> None:
+    names = ("intervals", "rounds", "race", "confirm", "warmup", "tails")
+    program = ";".join(f"import infer_opt.stats.{name}" for name in names)
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", f"{program};import sys;print('scipy' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert loaded.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf], [[1.0], [2.0]]])

@@ -76,7 +76,7 @@ def write_onnx(
         path.stem,
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
-        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in weights.items()],
+        [numpy_helper.from_array(np.array(value, order="C"), name) for name, value in weights.items()],
     )
     model = helper.make_model(
         graph,

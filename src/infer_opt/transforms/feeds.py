@@ -1,0 +1,57 @@
+"""Calibration inputs, one call's feeds at a time, so that a calibration set larger than memory is no trouble."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from infer_opt.errors import ModelError
+from infer_opt.protocols import Feeds
+from infer_opt.transforms.faults import one_line
+
+# Calibration reads its inputs more than once, so it takes something that starts anew, not an iterator.
+FeedSource = Path | Callable[[], Iterable[Feeds]]
+
+
+def stream(source: FeedSource) -> Iterator[Feeds]:
+    """The feeds in order: from a factory, or from an npz whose keys are `<index>/<input name>`.
+
+    Raises:
+        ModelError: the file cannot be read or its keys are of another form.
+    """
+    if not isinstance(source, Path):
+        yield from source()
+        return
+    try:
+        with np.load(source, allow_pickle=False) as archive:
+            for names in _by_index(archive.files, source):
+                yield {name: archive[key] for name, key in names.items()}
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"{source} cannot be read as calibration inputs: {one_line(error)}") from error
+
+
+def hash_feeds(source: FeedSource) -> str:
+    """64 hex digits that depend on names, types, shapes, values and order, not on how the file is packed."""
+    digest = hashlib.sha256()
+    for feeds in stream(source):
+        for name in sorted(feeds):
+            array = np.ascontiguousarray(feeds[name])
+            digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+            digest.update(array.tobytes())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _by_index(keys: Iterable[str], source: Path) -> list[dict[str, str]]:
+    """Input name -> key, for each index in order. Input names may hold slashes; the index does not."""
+    feeds: dict[int, dict[str, str]] = {}
+    for key in keys:
+        index, slash, name = key.partition("/")
+        if not (slash and name and index.isdecimal()):
+            raise ModelError(
+                f"{source} holds the array {key!r}, which is not named <index>/<input name>",
+                hint="write calibration inputs with keys such as 0/input_ids",
+            )
+        feeds.setdefault(int(index), {})[name] = key
+    return [feeds[index] for index in sorted(feeds)]

@@ -1,0 +1,219 @@
+"""INT8: dynamic (activations quantised at each call) or static (ranges from calibration inputs, QDQ format).
+
+Static activations are uint8 with a zero point, weights int8: on x86 the integer kernels take unsigned by signed (AVX2
+`vpmaddubsw`, VNNI `vpdpbusd`), so int8 activations are turned into uint8 at load time anyway, and an asymmetric range
+wastes no level on the negative half that a ReLU never gives. On CPUs without VNNI that kernel saturates its 16-bit
+sums: `reduce_range` keeps weights to 7 bits, and parity catches what is left (onnxruntime#6004).
+"""
+
+# ruff: noqa: SIM905 -- operator names read better in lines than one a line
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from infer_opt.config import GraphLevel, Provider, Quantisation, WeightType
+from infer_opt.errors import ModelError
+from infer_opt.transforms.calibration import Range, calibrate
+from infer_opt.transforms.faults import step
+from infer_opt.transforms.feeds import FeedSource
+from infer_opt.transforms.folding import rename_inputs
+from infer_opt.transforms.model_files import infer_shapes, is_large, load, operators, save
+from infer_opt.transforms.normalise import normalised
+from infer_opt.transforms.offline import open_and_save
+from infer_opt.transforms.prospects import (
+    DYNAMIC_OPERATORS,
+    STATIC_GLUE,
+    STATIC_OPERATORS,
+    is_convolutional,
+    quantisable,
+)
+
+# What shows that quantising did something.
+QUANTISED_OPERATORS = frozenset(
+    "ConvInteger DynamicQuantizeLSTM DynamicQuantizeLinear DynamicQuantizeMatMul MatMulInteger MatMulIntegerToFloat "
+    "QAttention QLinearConv QLinearMatMul QuantizeLinear".split()
+)
+
+# What the quantiser appends to a tensor's name for the tensors that it adds.
+_QUANTISER_SUFFIXES = ("_scale", "_zero_point", "_quantized")
+
+# Values as large as this are masks (-3.4e38, or -inf, for "do not attend"): their scale would overflow.
+_LARGEST_ACTIVATION = 1e37
+
+
+def quantise(source: Path, target: Path, *, how: Quantisation, feeds: FeedSource | None = None) -> None:
+    """Write the model at `source` with INT8 weights; static quantisation needs `feeds`. Normalises first.
+
+    Raises:
+        ModelError: nothing to quantise, quantised already, no feeds, or onnxruntime's quantiser refuses the model.
+        StorageError: `target` cannot be written.
+    """
+    with step("quantising"):
+        model = load(source)
+        found = operators(model)
+        if QUANTISED_OPERATORS & set(found):
+            raise ModelError(f"{source.name} is quantised already")
+        if not quantisable(found, static=how.is_static):
+            raise ModelError(f"{source.name} holds no operator that {how.label} would make faster")
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            model = prepared(model, Path(scratch))
+        if not how.is_static:
+            quantise_dynamic(model, target, how=how)
+        elif feeds is None:
+            raise ModelError("static quantisation needs calibration inputs, and there are none", hint="give --inputs")
+        else:
+            quantise_static(model, target, how=how, feeds=feeds)
+        if not QUANTISED_OPERATORS & set(operators(load(target))):
+            target.unlink()
+            raise ModelError(
+                f"nothing in {source.name} could be quantised",
+                hint="integer kernels need weights that are constants, not inputs or results",
+            )
+
+
+def prepared(model: ModelProto, scratch: Path) -> ModelProto:
+    """The model as the quantiser wants it: in normal form, batch normalisation folded into the convolutions.
+
+    Without that folding each BatchNormalization would stay in float between two conversions. onnxruntime does it at the
+    level basic, but not once quantisers have put QuantizeLinear between the two.
+    """
+    model, _ = normalised(model)
+    _sums_to_adds(model)
+    _rename_lookalikes(model)
+    plain, optimised = scratch / "normal.onnx", scratch / "folded.onnx"
+    save(model, plain)
+    open_and_save(plain, optimised, level=GraphLevel.BASIC, provider=Provider.CPU, large=is_large(model))
+    model, _ = normalised(load(optimised))
+    return infer_shapes(model)
+
+
+def _sums_to_adds(model: ModelProto) -> None:
+    """Make a Sum of two an Add, which is the same and has an integer kernel (residuals of older exporters)."""
+    for node in model.graph.node:
+        if node.op_type == "Sum" and len(node.input) == 2:
+            node.op_type = "Add"
+
+
+def _rename_lookalikes(model: ModelProto) -> None:
+    """Rename tensors whose names the quantiser would give to its own: with `norm` and `norm_scale` in a model it makes
+    a second `norm_scale`, and then fails with "Graph is not a DAG".
+    """
+    graph = model.graph
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    made = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
+    lookalikes = {name: f"{name}/given" for name in made - fixed if name.endswith(_QUANTISER_SUFFIXES)}
+    for tensor in (*graph.initializer, *graph.value_info):
+        tensor.name = lookalikes.get(tensor.name, tensor.name)
+    for node in graph.node:
+        rename_inputs(node, lookalikes)
+        for index, name in enumerate(node.output):
+            node.output[index] = lookalikes.get(name, name)
+
+
+def quantise_dynamic(model: ModelProto, target: Path, *, how: Quantisation) -> None:
+    """Write the prepared `model` with INT8 weights; activations are quantised at each call."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization import quantize_dynamic as quantize
+
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        path = Path(scratch) / "prepared.onnx"
+        save(model, path)
+        quantize(
+            path,
+            target,
+            op_types_to_quantize=sorted(DYNAMIC_OPERATORS - {"Gemm"} | {"MatMul"}),  # it turns Gemm into MatMul first
+            per_channel=how.per_channel,
+            reduce_range=how.reduce_range,
+            weight_type=QuantType.QUInt8 if how.weight_type is WeightType.UINT8 else QuantType.QInt8,
+            nodes_to_exclude=_unfit_for_dynamic(model.graph.node),
+            use_external_data_format=is_large(model),
+        )
+
+
+def quantise_static(model: ModelProto, target: Path, *, how: Quantisation, feeds: FeedSource) -> None:
+    """Write the prepared `model` with INT8 weights and activations, as QuantizeLinear / DequantizeLinear pairs.
+
+    Raises:
+        ModelError: no feeds, or the model does not run on them.
+    """
+    if how.calibration is None:
+        raise ModelError("static quantisation needs a calibration method")
+    types = _static_types(model)
+    tensors = _activations(model, types)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        ranges = calibrate(model, tensors, feeds=feeds, method=how.calibration, folder=Path(scratch))
+    wild = {name for name, found in ranges.items() if not found.reach < _LARGEST_ACTIVATION}
+    quantiser = _static_quantiser(model, how, ranges, types=types, excluded=_touching(model.graph.node, wild))
+    quantiser.quantize_model()
+    save(quantiser.model.model, target)
+
+
+def _static_quantiser(
+    model: ModelProto, how: Quantisation, ranges: dict[str, Range], *, types: list[str], excluded: list[str]
+) -> Any:
+    """onnxruntime's QDQ quantiser, given our ranges. `quantize_static` would insist on its own calibrators."""
+    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorsData
+    from onnxruntime.quantization.quant_utils import add_infer_metadata
+
+    add_infer_metadata(model)  # else it writes and reads the model once more to infer shapes
+    data = {name: (np.float32(found.low), np.float32(found.high)) for name, found in ranges.items()}
+    return QDQQuantizer(
+        model,
+        how.per_channel,
+        how.reduce_range,
+        QuantType.QUInt8 if how.weight_type is WeightType.UINT8 else QuantType.QInt8,
+        QuantType.QUInt8,
+        TensorsData(CalibrationMethod.MinMax, data),
+        [],
+        excluded,
+        types,
+        # Attention's products of two activations stay in float: their ranges follow every input.
+        {"MatMulConstBOnly": True},
+    )
+
+
+def _static_types(model: ModelProto) -> list[str]:
+    """The operator types to quantise. Element-wise ones only in convolutional models.
+
+    In transformers they stand between GELU, Softmax and layer normalisation, which stay in float, so INT8 there costs
+    both accuracy and conversions.
+    """
+    found = operators(model)
+    wanted = STATIC_OPERATORS | (STATIC_GLUE if is_convolutional(found) else {"Clip", "Relu"})
+    return sorted(wanted & set(found))
+
+
+def _activations(model: ModelProto, types: list[str]) -> list[str]:
+    """The float32 tensors, weights apart, that nodes of these types read or write: each needs a range."""
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    floats = {
+        value.name
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    touched = (name for node in graph.node if node.op_type in types for name in (*node.input, *node.output))
+    return [name for name in dict.fromkeys(touched) if name in floats and name not in weights]
+
+
+def _touching(nodes: Iterable[NodeProto], tensors: set[str]) -> list[str]:
+    """Names of the nodes that read or write any of these tensors."""
+    return [node.name for node in nodes if tensors & {*node.input, *node.output}]
+
+
+def _unfit_for_dynamic(nodes: Iterable[NodeProto]) -> list[str]:
+    """Names of nodes that the dynamic quantiser would turn into wrong ones.
+
+    It forgets an LSTM's `layout` attribute, so that (batch, sequence, ...) would be read as (sequence, batch, ...).
+    """
+    return [
+        node.name
+        for node in nodes
+        if node.op_type == "LSTM"
+        and any(item.name == "layout" and helper.get_attribute_value(item) for item in node.attribute)
+    ]

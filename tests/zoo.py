@@ -290,6 +290,14 @@ def unnamed_dims() -> onnx.ModelProto:
     )
 
 
+def unknown_rank() -> onnx.ModelProto:
+    """x (no declared rank) -> y: runs, but nothing can be made up for it."""
+    model = build([helper.make_node("Relu", ["x"], ["y"])], [floats("x")], [floats("y")])
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.ClearField("shape")
+    return model
+
+
 # Formats
 
 

@@ -1,6 +1,6 @@
 """Whether a graph is whole and made of operators that exist, each fault told in one sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -28,6 +28,32 @@ _RUNTIME_OPERATORS = frozenset({
 })  # fmt: skip
 
 _HOLLOW_FROM_BYTES = 4096
+
+
+def check_names(path: Path, model: onnx.ModelProto) -> None:
+    """Refuses names that are not text: protobuf hands them out as bytes, and every comparison with them would fail.
+
+    Raises:
+        ModelError: a name of an operator, tensor, dimension, domain or data file is not valid UTF-8.
+    """
+    if any(isinstance(name, bytes) for name in _names(model)):
+        raise _not_text(path)
+
+
+def _not_text(path: Path) -> ModelError:
+    return ModelError(f"{path} is damaged: it holds names that are not valid text", hint=_AGAIN)
+
+
+def _names(model: onnx.ModelProto) -> Iterator[object]:
+    yield from (opset.domain for opset in model.opset_import)
+    for function in model.functions:
+        yield from (function.domain, function.name, *(opset.domain for opset in function.opset_import))
+    for node in all_nodes(model):
+        yield from (node.op_type, node.domain, *node.input, *node.output)
+    for tensor in stored_tensors(model):
+        yield from (tensor.name, *(text for entry in tensor.external_data for text in (entry.key, entry.value)))
+    for value in (*model.graph.input, *model.graph.output):
+        yield from (value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim))
 
 
 def main_opset(path: Path, model: onnx.ModelProto) -> int:
@@ -114,7 +140,7 @@ def _unknown_operator(path: Path, node: onnx.NodeProto, version: int) -> ModelEr
             hint="export the model again, so that operators and opset agree",
         )
     return ModelError(
-        f"{path} uses the operator {operator_name(node)}, which opset {version} does not know", hint=_UPGRADE
+        f"{path} uses the operator {operator_name(node)!r}, which opset {version} does not know", hint=_UPGRADE
     )
 
 
@@ -131,12 +157,17 @@ def check_structure(path: Path, model: onnx.ModelProto) -> None:
         _check_raw_data(path, tensor)
         if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.raw_data) >= _HOLLOW_FROM_BYTES:
             _hollow(tensor)
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()  # the checker wants a rank where ONNX Runtime needs none
     if any(node.op_type in _RUNTIME_OPERATORS and node.domain in ONNX_DOMAINS for node in all_nodes(model)):
         return  # the checker stops at the first operator that is not in the standard; the runtime checks when it opens
     try:
         onnx.checker.check_model(model.SerializeToString())
     except onnx.checker.ValidationError as error:
         raise ModelError(f"the graph of {path} is broken: {_one_sentence(error)}", hint=_AGAIN) from error
+    except UnicodeDecodeError as error:  # the checker's own message holds bytes of the file
+        raise _not_text(path) from error
 
 
 def _check_raw_data(path: Path, tensor: onnx.TensorProto) -> None:

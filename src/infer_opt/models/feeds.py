@@ -54,7 +54,8 @@ def load_feeds(path: Path) -> tuple[dict[str, Array], ...]:
         StorageError: the file cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # numpy leaves a file that it opened itself open when it cannot read it
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise StorageError(f"{path} holds no feeds: {error}", hint="run the command again") from error

@@ -11,7 +11,7 @@ import onnx
 from infer_opt.errors import ModelError
 from infer_opt.facts import Dim, ModelFacts, TensorSpec
 from infer_opt.models.axes import find_batch_dim
-from infer_opt.models.checking import check_operators, check_structure, main_opset
+from infer_opt.models.checking import check_names, check_operators, check_structure, main_opset
 from infer_opt.models.external import external_locations
 from infer_opt.models.files import read_model
 from infer_opt.models.graphs import ML_DOMAIN, all_nodes, initialiser_names, operator_name, stored_tensors
@@ -24,7 +24,7 @@ _CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 _CHUNK_BYTES = 1 << 20
 
 
-def inspect(path: Path) -> ModelFacts:
+def inspect(path: Path, *, custom_ops: bool = False) -> ModelFacts:
     """Everything that is known of the model before it runs.
 
     `content_hash` is the sha256 of the file followed by its external data files in the order of their names, so for a
@@ -35,8 +35,10 @@ def inspect(path: Path) -> ModelFacts:
         ModelError: not a readable, whole model that can be fed with tensors; the sentence says why.
     """
     model = read_model(path)
+    check_names(path, model)
     opset = main_opset(path, model)
-    check_operators(path, model)
+    if not custom_ops:  # a library that was named may bring any operator
+        check_operators(path, model)
     external = external_locations(path, stored_tensors(model))
     inputs, outputs = _inputs(path, model.graph), tuple(tensor_spec(value) for value in model.graph.output)
     batch_dim = find_batch_dim(inputs)

@@ -10,11 +10,9 @@ from infer_opt.facts import ModelFacts
 from infer_opt.models.dims import check_dims
 from infer_opt.models.layout import Layout, lay_out
 from infer_opt.models.npy import ArrayHeader, read_arrays, read_headers
-from infer_opt.models.samples import Samples, make_samples
+from infer_opt.models.samples import KEPT_BYTES, Samples, make_samples
 from infer_opt.protocols import Feeds
 from infer_opt.results import Caution, Note
-
-KEPT_BYTES = 1 << 30
 
 _LABELS = frozenset({"label", "labels", "target", "targets", "y"})
 

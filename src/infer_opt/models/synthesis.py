@@ -12,18 +12,19 @@ from infer_opt.facts import ModelFacts, TensorSpec
 from infer_opt.models.axes import batch_axis, is_sequence_name
 from infer_opt.models.dims import dim_name, resolve_dims
 from infer_opt.models.inspecting import LARGEST_INPUT_BYTES
-from infer_opt.models.samples import Samples, batch_axes, make_samples
+from infer_opt.models.samples import KEPT_BYTES, Samples, batch_axes, make_samples
 from infer_opt.models.tensors import numpy_dtype
 from infer_opt.protocols import Array
 from infer_opt.results import Caution, Note
 
 _WORDS = np.array(["alpha", "beta", "gamma", "delta", "a longer string", ""], dtype=object)
 _LENGTH = re.compile(r"length|(^|_)lens?(_|$)", re.IGNORECASE)
-_KEPT_BYTES = 1 << 30
 
 
-def synthesise(facts: ModelFacts, *, dims: Mapping[str, int], seed: int, count: int = 16) -> Samples:
-    """`count` made-up items (fewer when they would take more than 1 GiB), the same for the same seed.
+def synthesise(
+    facts: ModelFacts, *, dims: Mapping[str, int], seed: int, count: int = 16, keep_bytes: int = KEPT_BYTES
+) -> Samples:
+    """`count` made-up items (fewer where they would take more than `keep_bytes`), the same for the same seed.
 
     Values by name and type: masks are ones; token types and segments zeros; positions 0, 1, 2 ...; lengths the whole
     sequence; integers that index a table lie within it; other integers are 0 or 1, which any index or count can be,
@@ -40,7 +41,7 @@ def synthesise(facts: ModelFacts, *, dims: Mapping[str, int], seed: int, count: 
     generator = np.random.default_rng(seed)
     axes = batch_axes(facts)
     feeds: list[dict[str, Array]] = []
-    for _ in range(max(1, min(count, _KEPT_BYTES // max(1, item_bytes)))):
+    for _ in range(max(1, min(count, keep_bytes // max(1, item_bytes)))):
         feed = {spec.name: _values(facts, spec, shapes[spec.name], workload, generator) for spec in facts.inputs}
         # What all items of a batch share must be the same in all of them, or no two could go together.
         shared = {name: feeds[0][name] for name, axis in axes.items() if feeds and axis is None}

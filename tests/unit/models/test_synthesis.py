@@ -109,6 +109,8 @@ def test_large_items_are_fewer_and_too_large_ones_refused(tmp_path: Path) -> Non
     )
     facts = facts_of(model, tmp_path)
 
+    assert len(synthesise(facts, dims={"seq": 100}, seed=0, keep_bytes=350).feeds) == 3
+    assert len(synthesise(facts, dims={"seq": 1000}, seed=0, keep_bytes=350).feeds) == 1
     with pytest.raises(ConfigError, match="more than 2 GiB an item"):
         synthesise(facts, dims={"seq": 2**31 + 1}, seed=0)
 

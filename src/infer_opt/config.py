@@ -52,6 +52,14 @@ class WeightType(StrEnum):
     UINT8 = "uint8"
 
 
+class Spin(StrEnum):
+    """When idle threads of a session wait by spinning: faster to wake, but they burn a core each."""
+
+    ALWAYS = "always"
+    RUNS = "runs"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantisation:
     """INT8 weights and activations. Without a calibration, activations are quantised on the fly (dynamic)."""
@@ -109,6 +117,9 @@ class Recipe:
         return " + ".join(words) or "as given"
 
 
+SPIN_LABELS = {Spin.ALWAYS: "spin", Spin.RUNS: "spin in runs only", Spin.NEVER: "no spin"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
     """How a runtime opens an artefact. Zero or None leaves the runtime's stock setting."""
@@ -116,12 +127,14 @@ class SessionOptions:
     provider: Provider = Provider.CPU
     intra_threads: int = 0
     inter_threads: int = 0
-    spin: bool | None = None
+    spin: Spin | None = None
     parallel: bool = False
     memory_pattern: bool = True
     arena: bool = True
     io_binding: bool = False
     graph_level: GraphLevel | None = None
+    flush_denormals: bool = False
+    custom_ops: tuple[str, ...] = ()
     cuda_graph: bool = False
     cudnn_search: str | None = None
     tf32: bool | None = None
@@ -143,11 +156,12 @@ class SessionOptions:
         if self.intra_threads:
             words.append(f"{self.intra_threads} thread{'s' * (self.intra_threads > 1)}")
         words += [f"{self.inter_threads} inter-op"] * bool(self.inter_threads)
-        words += {None: [], True: ["spin"], False: ["no spin"]}[self.spin]
+        words += [] if self.spin is None else [SPIN_LABELS[self.spin]]
         words += ["parallel"] * self.parallel
         words += ["no memory pattern"] * (not self.memory_pattern) + ["no arena"] * (not self.arena)
         words += ["io-binding"] * self.io_binding
         words += [f"graph-{self.graph_level}"] * (self.graph_level is not None)
+        words += ["flush denormals"] * self.flush_denormals
         words += ["cuda-graph"] * self.cuda_graph
         words += [f"cudnn-{self.cudnn_search}"] * (self.cudnn_search is not None)
         words += {None: [], True: ["tf32"], False: ["no tf32"]}[self.tf32]
@@ -205,6 +219,8 @@ class TrialConfig:
             for fields, name in ((recipe, "saved_level"), (options, "graph_level")):
                 fields[name] = None if fields[name] is None else GraphLevel(fields[name])
             options["provider"] = Provider(options["provider"])
+            options["spin"] = None if options["spin"] is None else Spin(options["spin"])
+            options["custom_ops"] = tuple(options["custom_ops"])
             return cls(
                 recipe=Recipe(**recipe),
                 options=SessionOptions(**options),

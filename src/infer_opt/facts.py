@@ -9,7 +9,7 @@ Dim = int | str | None  # fixed size, named dynamic dimension, unnamed dynamic d
 class TensorSpec:
     """One input or output of a model.
 
-    `dtype` is the numpy name (`float32`, `int64`, `bool`, `str`, `bfloat16`); `shape` is None where the rank is unknown.
+    `dtype` is the numpy name (`float32`, `int64`, `bool`, `str`, `bfloat16`); `shape` is None for an unknown rank.
     """
 
     name: str

@@ -55,6 +55,7 @@ class Caution(StrEnum):
     FALLBACK = "fallback"
     PROVIDER_UNAVAILABLE = "provider-unavailable"
     INT8_SATURATION = "int8-saturation"
+    PARTLY_ELSEWHERE = "partly-elsewhere"
     OTHER_MACHINE = "other-machine"
     OTHER_RUNTIME = "other-runtime"
 
@@ -278,3 +279,13 @@ class Benchmark:
     claim: str | None
     machine: MachineFacts
     notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a long call stands, for whoever shows it. `total` is None while nobody knows."""
+
+    stage: str
+    done: int = 0
+    total: int | None = None
+    detail: str = ""

@@ -1,0 +1,12 @@
+"""Results in, strings out: nothing here measures, stores or prints."""
+
+from enum import StrEnum
+
+
+class Format(StrEnum):
+    """How a report is written: for a terminal, for programs, for a page, for a spreadsheet."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    CSV = "csv"

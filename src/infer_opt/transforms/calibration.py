@@ -101,6 +101,10 @@ def entropy_range(histogram: NDArray[np.int64], full: Range) -> Range:
     the smallest Kullback-Leibler divergence between the clipped distribution and its 128-level version.
     """
     centre = len(histogram) // 2
+    histogram = histogram.copy()
+    # The zeros that a ReLU gives are exact on any scale; as a spike they would outweigh everything else.
+    # Source: NVIDIA's pytorch-quantization, calib/histogram.py, does the same to its first bin.
+    histogram[centre] = min(histogram[centre], histogram[centre + 1])
     candidates = range(LEVELS // 2, centre + 1, CANDIDATE_STEP)
     best = min(candidates, key=lambda half: _divergence(histogram, half))
     threshold = full.reach * best / centre

@@ -1,13 +1,14 @@
 """Calibration inputs, one call's feeds at a time, so that a calibration set larger than memory is no trouble."""
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from infer_opt.errors import ModelError
-from infer_opt.protocols import Feeds
+from infer_opt.protocols import Array, Feeds
 from infer_opt.transforms.faults import one_line
 
 # Calibration reads its inputs more than once, so it takes something that starts anew, not an iterator.
@@ -18,7 +19,7 @@ def stream(source: FeedSource) -> Iterator[Feeds]:
     """The feeds in order: from a factory, or from an npz whose keys are `<index>/<input name>`.
 
     Raises:
-        ModelError: the file cannot be read or its keys are of another form.
+        ModelError: the file cannot be read, its keys are of another form, or its arrays of a type unknown to numpy.
     """
     if not isinstance(source, Path):
         yield from source()
@@ -26,8 +27,8 @@ def stream(source: FeedSource) -> Iterator[Feeds]:
     try:
         with np.load(source, allow_pickle=False) as archive:
             for names in _by_index(archive.files, source):
-                yield {name: archive[key] for name, key in names.items()}
-    except (OSError, ValueError, EOFError) as error:
+                yield {name: _readable(archive[key]) for name, key in names.items()}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{source} cannot be read as calibration inputs: {one_line(error)}") from error
 
 
@@ -36,15 +37,24 @@ def hash_feeds(source: FeedSource) -> str:
     digest = hashlib.sha256()
     for feeds in stream(source):
         for name in sorted(feeds):
-            array = np.ascontiguousarray(feeds[name])
+            array = np.asarray(feeds[name])
+            array = array.astype(np.str_) if array.dtype == object else array  # an object's bytes are its address
             digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
             digest.update(array.tobytes())
         digest.update(b"\n")
     return digest.hexdigest()
 
 
+def _readable(array: Array) -> Array:
+    """Strings as the objects that onnxruntime takes, everything else as it is."""
+    return array.astype(object) if array.dtype.kind == "U" else array
+
+
 def _by_index(keys: Iterable[str], source: Path) -> list[dict[str, str]]:
-    """Input name -> key, for each index in order. Input names may hold slashes; the index does not."""
+    """Input name -> key, for each index in order. Input names may hold slashes; the index does not.
+
+    A key without an index says which arrays are only bytes of a type that numpy lacks, such as bfloat16.
+    """
     feeds: dict[int, dict[str, str]] = {}
     for key in keys:
         index, slash, name = key.partition("/")

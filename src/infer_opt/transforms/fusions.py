@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from onnx import ModelProto, helper, numpy_helper
 
 from infer_opt.errors import ModelError
@@ -31,6 +32,7 @@ def fuse(source: Path, target: Path, *, model_type: str) -> None:
         if opset(model) < OLDEST_OPSET:  # the fused operators keep the converter from raising it later
             model, _ = normalised(model)
         name_nodes(model)
+        _complete_norms(model)
         fused = fused_model(model, model_type)
         if not new_fusions(before, operators(fused)):
             raise ModelError(
@@ -86,6 +88,25 @@ def detect_heads(model: ModelProto) -> tuple[int, int]:
         return 0, 0
     (heads, size), _ = found.most_common(1)[0]
     return heads, heads * size
+
+
+def _complete_norms(model: ModelProto) -> None:
+    """Write out what LayerNormalization may leave to a default, without changing what it computes.
+
+    The fusion into SkipLayerNormalization fails without a bias (IndexError), and without an epsilon it takes its own
+    default, 1e-12, in place of LayerNormalization's 1e-5.
+    """
+    scales = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "LayerNormalization":
+            continue
+        if all(attribute.name != "epsilon" for attribute in node.attribute):
+            node.attribute.append(helper.make_attribute("epsilon", 1e-5))
+        if len(node.input) == 2 and node.input[1] in scales:
+            name = f"{node.name}/zero_bias"
+            zeros = np.zeros_like(numpy_helper.to_array(scales[node.input[1]]))
+            model.graph.initializer.append(numpy_helper.from_array(zeros, name))
+            node.input.append(name)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, load_model, save_model
+from onnx.external_data_helper import uses_external_data
 
 from infer_opt.errors import ModelError, StorageError
 from infer_opt.transforms.faults import library_faults, one_line
@@ -40,6 +41,13 @@ def load(path: Path) -> ModelProto:
         raise ModelError(
             f"{path} cannot be read as an ONNX model: {one_line(error)}", hint="external data must lie beside the model"
         ) from error
+
+
+def has_external_data(path: Path) -> bool:
+    """Whether weights of the model file at `path` lie in files of their own."""
+    return any(
+        uses_external_data(tensor) for tensor in load_model(str(path), load_external_data=False).graph.initializer
+    )
 
 
 def save(model: ModelProto, path: Path, *, largest_bytes: int = LARGEST_FILE_BYTES) -> None:

@@ -14,7 +14,7 @@ from onnx import ModelProto
 from infer_opt.config import GraphLevel, Provider
 from infer_opt.errors import ModelError, UnavailableError
 from infer_opt.transforms.faults import step
-from infer_opt.transforms.model_files import is_large, load, operators
+from infer_opt.transforms.model_files import has_external_data, is_large, load, operators
 
 _PROVIDERS = {Provider.CPU: "CPUExecutionProvider", Provider.CUDA: "CUDAExecutionProvider"}
 _ERRORS_ONLY = 3  # "Serializing optimized model ... should only be used in the same environment" is said above
@@ -32,15 +32,17 @@ def save_optimised(source: Path, target: Path, *, level: GraphLevel, provider: P
         raise ModelError("saving at the level none would change nothing", hint="basic, extended or all")
     with step(f"optimising at level {level}"):
         before = load(source)
-        shape, large = _summary(before), is_large(before)
+        shape, external = _summary(before), is_large(before) or has_external_data(source)
         del before
-        open_and_save(source, target, level=level, provider=provider, large=large)
+        open_and_save(source, target, level=level, provider=provider, external=external)
         if _summary(load(target)) == shape:
             raise ModelError(f"onnxruntime's level {level} changes nothing in {source.name}")
 
 
-def open_and_save(source: Path, target: Path, *, level: GraphLevel, provider: Provider, large: bool) -> None:
-    """Have onnxruntime optimise `source` and write the result; `large` weights go to a file beside it.
+def open_and_save(source: Path, target: Path, *, level: GraphLevel, provider: Provider, external: bool) -> None:
+    """Have onnxruntime optimise `source` and write the result, with `external` weights in a file beside it.
+
+    A source with external weights needs `external`: else the result would go on pointing to the source's file.
 
     Raises:
         UnavailableError: the provider does not work here.
@@ -58,7 +60,7 @@ def open_and_save(source: Path, target: Path, *, level: GraphLevel, provider: Pr
     }[level]
     options.optimized_model_filepath = str(target)
     options.log_severity_level = _ERRORS_ONLY
-    if large:
+    if external:
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", target.name + ".data"
         )

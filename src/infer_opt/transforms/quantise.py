@@ -87,7 +87,7 @@ def prepared(model: ModelProto, scratch: Path) -> ModelProto:
     _rename_lookalikes(model)
     plain, optimised = scratch / "normal.onnx", scratch / "folded.onnx"
     save(model, plain)
-    open_and_save(plain, optimised, level=GraphLevel.BASIC, provider=Provider.CPU, large=is_large(model))
+    open_and_save(plain, optimised, level=GraphLevel.BASIC, provider=Provider.CPU, external=is_large(model))
     model, _ = normalised(load(optimised))
     return infer_shapes(model)
 

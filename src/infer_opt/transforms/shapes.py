@@ -15,9 +15,10 @@ _FOLD_LIMIT_BYTES = 2**24
 
 
 def fix_shapes(source: Path, target: Path, *, workload: Workload, batch: int) -> None:
-    """Write the model with `batch` as its dynamic first axis and the workload's sizes as its named dimensions.
+    """Write the model with `batch` as its batch dimension and the workload's sizes as its other dimensions.
 
-    A dynamic dimension without a name or a size, other than the first, stays dynamic.
+    The workload calls a dimension without a name `input:axis`. One that it does not size, other than the batch, stays
+    dynamic.
 
     Raises:
         ModelError: it cannot be read, has no such dimension, or its shapes contradict the sizes.
@@ -38,30 +39,34 @@ def fix_shapes(source: Path, target: Path, *, workload: Workload, batch: int) ->
 def _fix_inputs(model: ModelProto, sizes: dict[str, int], batch: int) -> int:
     """Set the inputs' dimensions, and those of the same name in outputs; gives how many inputs' dimensions were set."""
     weights = {tensor.name for tensor in model.graph.initializer}
-    names, fixed = dict(sizes), 0
-    for value in model.graph.input:
-        if value.name in weights:
-            continue
-        for axis, dim in enumerate(_dims(value.type)):
-            if dim.HasField("dim_value"):
-                continue
-            name = dim.dim_param
-            if name not in names and axis == 0:
-                if name:
-                    names[name] = batch
-                dim.dim_value = batch
-            elif name in names:
-                dim.dim_value = names[name]
-            else:
-                continue
-            fixed += 1
+    free = [
+        (dim, dim.dim_param or f"{value.name}:{axis}", axis)
+        for value in model.graph.input
+        if value.name not in weights
+        for axis, dim in enumerate(_dims(value.type))
+        if not dim.HasField("dim_value")
+    ]
+    names = sizes | dict.fromkeys(_batch_names([(name, axis) for _, name, axis in free if name not in sizes]), batch)
+    fixed = [(dim, names[name]) for dim, name, _ in free if name in names]
+    for dim, size in fixed:
+        dim.dim_value = size
     for value in model.graph.output:
         for dim in _dims(value.type):
             if dim.dim_param in names:
                 dim.dim_value = names[dim.dim_param]
             elif not dim.HasField("dim_value"):
                 dim.ClearField("dim_param")  # left for inference to find out
-    return fixed
+    return len(fixed)
+
+
+def _batch_names(unsized: list[tuple[str, int]]) -> set[str]:
+    """The names, of those that the workload gives no size (with their axes), that must mean the batch.
+
+    A workload sizes every dimension but the batch, so one name left over is it, also where time comes first. Of
+    several, those on first axes.
+    """
+    names = {name for name, _ in unsized}
+    return names if len(names) == 1 else {name for name, axis in unsized if axis == 0}
 
 
 def _dims(kind: TypeProto) -> list:  # type: ignore[type-arg]

@@ -1,0 +1,1 @@
+"""One fresh process per session, and everything that keeps one trial from harming another or the tuner."""

@@ -1,0 +1,125 @@
+"""What commands share: option types, the request that they add up to, and signals."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from infer_opt.config import Objective, Provider
+from infer_opt.errors import ConfigError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def choice(values: type[StrEnum]) -> click.Choice[str]:
+    """The enum's values; click.Choice over the enum itself would offer its member names."""
+    return click.Choice([value.value for value in values])
+
+
+def workload_options(function: Function) -> Function:
+    """The options that say what a model is fed with."""
+    options = (
+        click.option(
+            "--inputs", type=click.Path(path_type=Path), metavar="FILE.npz|DIR",
+            help="Real inputs: one array per input, the first axis samples. Without it, inputs are made up.",
+        ),
+        click.option(
+            "--dim", "dims", multiple=True, metavar="NAME=VALUE", help="Size of a named dynamic dimension; repeatable.",
+        ),
+        click.option("--batch", default="", metavar="N[,N...]", help="Items a call; several with --objective throughput."),
+        click.option(
+            "--objective", type=choice(Objective), default=Objective.LATENCY.value, show_default=True,
+            help="What faster means: time a call, or items a second.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random order and made-up input."),
+        click.option(
+            "--custom-ops", multiple=True, metavar="LIBRARY",
+            help="A custom-operator library to load; it holds code, so none is loaded unless named.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def parse_dims(pairs: tuple[str, ...]) -> Mapping[str, int]:
+    """`("seq=128",)` as a mapping.
+
+    Raises:
+        ConfigError: not NAME=VALUE with a whole number above 0.
+    """
+    dims = {}
+    for pair in pairs:
+        name, equals, value = pair.rpartition("=")
+        if not equals or not name or not value.strip().isdecimal() or int(value) < 1:
+            raise ConfigError(f"--dim {pair} is not NAME=VALUE", hint="such as --dim seq=128")
+        dims[name.strip()] = int(value)
+    return dims
+
+
+def parse_batches(text: str) -> tuple[int, ...]:
+    """`1,8` as numbers, each once, in the order given.
+
+    Raises:
+        ConfigError: not whole numbers above 0.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if any(not part.isdecimal() or int(part) < 1 for part in parts):
+        raise ConfigError(f"--batch {text} is not a list of numbers above 0", hint="such as --batch 1,8")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def parse_providers(text: str) -> tuple[Provider, ...]:
+    """`cpu,cuda` as providers; `auto` is none by name.
+
+    Raises:
+        ConfigError: an unknown provider.
+    """
+    if text == "auto":
+        return ()
+    try:
+        return tuple(dict.fromkeys(Provider(part.strip().lower()) for part in text.split(",")))
+    except ValueError as error:
+        names = ", ".join(provider.value for provider in Provider)
+        raise ConfigError(f"--provider {text} names an unknown provider", hint=f"auto, or some of {names}") from error
+
+
+def parse_size(text: str) -> int:
+    """`512M`, `2Gi`, `1.5G` or a number of bytes.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?i?)b?\s*", text.lower())
+    if found is None or found[2] not in SIZES or float(found[1]) <= 0:
+        raise ConfigError(f"{text!r} is not a size", hint="write it as 512M or 2Gi")
+    return int(float(found[1]) * SIZES[found[2]])
+
+
+@contextmanager
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `interrupt` once, to end with what is proven; a second one ends at once."""
+    calls = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise KeyboardInterrupt
+        click.echo("\nEnding with what is proven so far; once more to end at once.", err=True)
+        interrupt()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,330 @@
+"""From finished measurements to an answer: who is confirmed, why the others lost, and the bundle."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infer_opt import bundle
+from infer_opt.config import TrialConfig
+from infer_opt.confirming import Confirmation, Epoch
+from infer_opt.racing import Race
+from infer_opt.reports.documents import to_json, tuning_document
+from infer_opt.reports.pareto import front
+from infer_opt.reports.tuning import Format, render
+from infer_opt.results import (
+    Block,
+    Caution,
+    Comparison,
+    Note,
+    Standing,
+    Trial,
+    TrialFailure,
+    TrialResult,
+    Tuning,
+    TuningVerdict,
+    Verdict,
+)
+from infer_opt.rig import BASELINE, CLONE, Limits
+from infer_opt.search.screen import best
+from infer_opt.search.space import distance_from_stock
+from infer_opt.setting_up import Setup
+from infer_opt.trials import Stock, quantiles_of
+
+MOST_SAMPLE_BYTES = 16_000_000  # inputs that travel with the bundle, so that its claim can be measured again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The answer, before it is written anywhere."""
+
+    verdict: TuningVerdict
+    reason: str
+    baseline: TrialResult
+    winner: TrialResult
+    comparison: Comparison | None
+    standings: tuple[Standing, ...]
+    notes: tuple[Note, ...] = ()
+
+
+def settled_race(keys: Sequence[str], trials: Sequence[Trial]) -> Race:
+    """A race that needs no rounds: so few entrants that all of them can be confirmed."""
+    results = {trial.config.key: trial for trial in best(trials)}
+    kept = tuple(key for key in keys if key in results)
+    return Race(
+        configs={key: results[key].config for key in kept},
+        survivors=kept,
+        is_equivalence_set=False,
+        rounds=0,
+        discarded=0,
+        log_ratios={key: results[key].log_ratio for key in kept},
+        lost={},
+    )
+
+
+def break_ties(raced: Race, trials: Sequence[Trial]) -> Race:
+    """Order an equivalence set by parity, p99, memory and nearness to stock, each as coarsely as it matters."""
+    if not raced.is_equivalence_set:
+        return raced
+    results = {trial.config.key: trial for trial in best(trials)}
+
+    def rank(key: str) -> tuple[float, ...]:
+        if key == BASELINE:
+            return (-math.inf,)  # stock is among the equals: nothing else is worth a change
+        trial = results[key]
+        p99 = trial.readings.quantile_ns(0.99) or 0.0
+        memory = trial.readings.peak_rss_bytes or 0
+        return (-round(trial.parity.score, 3), _step(p99, 1.05), _step(memory, 1.1), distance_from_stock(trial.config))
+
+    return replace(raced, survivors=tuple(sorted(raced.survivors, key=rank)))
+
+
+def _step(value: float, ratio: float) -> float:
+    """Values within about `ratio` of each other count as equal."""
+    return 0.0 if value <= 0 else float(round(math.log(value) / math.log(ratio)))
+
+
+def finalists_of(raced: Race, *, most: int) -> tuple[str, ...]:
+    """Who is confirmed: none where stock leads, or is one of the equals."""
+    if raced.survivors and raced.survivors[0] == BASELINE:
+        return ()
+    ahead = (key for key in raced.survivors if key != BASELINE and raced.log_ratios.get(key, 0.0) < 0)
+    return tuple(ahead)[:most]
+
+
+def conclude(
+    setup: Setup, base: Stock, trials: Sequence[Trial], raced: Race | None, confirmation: Confirmation | None, *,
+    was_interrupted: bool,
+) -> Outcome:  # fmt: skip
+    """The answer of a tuning: the winner and its proof, or stock and the reason."""
+    notes = _endings(confirmation, was_interrupted)
+    baseline = _pooled(base.result, BASELINE, confirmation)
+    key, broken = _winner(setup.rig.limits, trials, raced, confirmation)
+    comparison = _shown(key, raced, confirmation)
+    if key is not None and comparison is not None:
+        winner = _pooled(_result_of(trials, key), key, confirmation)
+        return Outcome(
+            verdict=TuningVerdict.FASTER,
+            reason=f"{winner.config.label} is proven faster over {len(comparison.epochs)} epochs of fresh processes",
+            baseline=baseline,
+            winner=winner,
+            comparison=comparison,
+            standings=_standings(baseline, winner, trials, raced, confirmation),
+            notes=notes,
+        )
+    too_noisy = confirmation is not None and confirmation.is_too_noisy
+    return Outcome(
+        verdict=TuningVerdict.TOO_NOISY if too_noisy else TuningVerdict.NO_FASTER,
+        reason=broken or _why_not(trials, raced, confirmation, comparison, was_interrupted=was_interrupted),
+        baseline=baseline,
+        winner=baseline,
+        comparison=comparison,
+        standings=_standings(baseline, baseline, trials, raced, confirmation),
+        notes=notes,
+    )
+
+
+def _winner(
+    limits: Limits, trials: Sequence[Trial], raced: Race | None, confirmation: Confirmation | None
+) -> tuple[str | None, str | None]:
+    """The first contender that is proven faster and keeps the limits; else the limit that the proven one broke."""
+    broken = None
+    for key in raced.survivors if raced is not None and confirmation is not None else ():
+        found = confirmation.comparisons.get(key) if confirmation is not None else None
+        if found is None or found.verdict is not Verdict.FASTER:
+            continue
+        p99 = _highest_p99_ns(_pooled(_result_of(trials, key), key, confirmation))
+        if limits.max_p99_ns is None or p99 <= limits.max_p99_ns:
+            return key, None
+        broken = f"{found.config.label} is faster, but its p99 is {p99 / 1e6:.3g} ms"
+        broken += f", above {limits.max_p99_ns / 1e6:.3g} ms"
+    return None, broken
+
+
+def _highest_p99_ns(result: TrialResult) -> float:
+    """p99, or without the evidence for it the slowest run seen, which is never below it."""
+    p99 = result.readings.quantile_ns(0.99)
+    return p99 if p99 is not None else float(max(max(block.latency_ns) for block in result.blocks))
+
+
+def _result_of(trials: Sequence[Trial], key: str) -> TrialResult:
+    return next(trial for trial in best(trials) if trial.config.key == key)
+
+
+def _shown(key: str | None, raced: Race | None, confirmation: Confirmation | None) -> Comparison | None:
+    """The winner's comparison, or that of the best challenger."""
+    if confirmation is None or raced is None:
+        return None
+    wanted = [key] if key is not None else list(raced.survivors)
+    return next((confirmation.comparisons[name] for name in wanted if name in confirmation.comparisons), None)
+
+
+def _pooled(result: TrialResult, key: str, confirmation: Confirmation | None) -> TrialResult:
+    """`result` with the percentiles of all its confirmation processes: a winner's numbers are not those it won by."""
+    epochs = [epoch.blocks[key] for epoch in confirmation.epochs if key in epoch.blocks] if confirmation else []
+    if not epochs:
+        return result
+    quantiles = quantiles_of([[block.latency_ns for block in blocks] for blocks in epochs])
+    median_ns = quantiles[0].value_ns or result.readings.quantile_ns(0.5) or math.nan
+    readings = replace(result.readings, quantiles=quantiles, items_per_s=result.config.batch / median_ns * 1e9)
+    return replace(result, readings=readings, blocks=tuple(block for blocks in epochs for block in blocks))
+
+
+def _why_not(
+    trials: Sequence[Trial], raced: Race | None, confirmation: Confirmation | None, comparison: Comparison | None, *,
+    was_interrupted: bool,
+) -> str:  # fmt: skip
+    ran = len(best(trials))
+    if was_interrupted:
+        return f"the tuning was interrupted after {len(trials)} trials, before anything was proven"
+    if not trials:
+        return "the budget left no time for a single trial; give it more with --budget"
+    if ran == 0:
+        return f"none of the {len(trials)} configurations tried can stand in for stock (see the reasons)"
+    if raced is None or (not raced.survivors and raced.rounds == 0):
+        return f"none of the {ran} configurations that ran looked faster than stock"
+    if not raced.survivors:
+        return f"stock was not beaten in a race of {raced.rounds} rounds against the most promising configurations"
+    if confirmation is None or comparison is None:
+        return "the budget ended before the first epoch of the confirmation; give it more with --budget"
+    value = f"{comparison.speedup.value:.3g}x [{comparison.speedup.low:.3g} to {comparison.speedup.high:.3g}]"
+    epochs = f"{len(comparison.epochs)} epochs of fresh processes"
+    if confirmation.is_too_noisy:
+        return f"{comparison.discarded_rounds} of {comparison.rounds} rounds were disturbed by something else"
+    if comparison.verdict is Verdict.EQUIVALENT:
+        return f"the best challenger is as fast as stock within the margin: {value} over {epochs}"
+    if comparison.verdict is Verdict.SLOWER:
+        return f"the best challenger proved slower in fresh processes: {value}"
+    if confirmation.ran_out:
+        return f"the budget ended after {epochs}, which say {value} and prove nothing yet; give it more with --budget"
+    return f"{epochs} say {value}, which does not clear the margin of {comparison.margin:.1%}"
+
+
+def _endings(confirmation: Confirmation | None, was_interrupted: bool) -> tuple[Note, ...]:
+    notes = []
+    if was_interrupted:
+        text = "the tuning was interrupted; what it finished is kept, and --resume goes on from there"
+        notes.append(Note(caution=Caution.INTERRUPTED, text=text))
+    elif confirmation is not None and confirmation.ran_out:
+        text = f"the budget ended after {len(confirmation.epochs)} epochs of the confirmation"
+        notes.append(Note(caution=Caution.OUT_OF_BUDGET, text=text))
+    return tuple(notes)
+
+
+def _standings(
+    baseline: TrialResult, winner: TrialResult, trials: Sequence[Trial], raced: Race | None,
+    confirmation: Confirmation | None,
+) -> tuple[Standing, ...]:  # fmt: skip
+    """Every trial, stock first, with its fate and the reason."""
+    whole: list[Trial] = [baseline]
+    whole += [winner if trial.config == winner.config else trial for trial in trials if trial.config != baseline.config]
+    on_front = iter(front([_point(trial) for trial in whole if isinstance(trial, TrialResult)]))
+    standings = []
+    for trial in whole:
+        fate, reason = _fate(trial, baseline, winner, raced, confirmation)
+        on = next(on_front) if isinstance(trial, TrialResult) else False
+        standings.append(Standing(trial=trial, fate=fate, reason=reason, on_pareto_front=on))
+    return tuple(standings)
+
+
+def _point(trial: TrialResult) -> tuple[float | None, ...]:
+    return (trial.log_ratio, trial.readings.peak_rss_bytes, 1 - trial.parity.score)
+
+
+def _fate(
+    trial: Trial, baseline: TrialResult, winner: TrialResult, raced: Race | None, confirmation: Confirmation | None
+) -> tuple[str, str]:
+    key = trial.config.key
+    if trial.config == winner.config and winner.config != baseline.config:
+        return "winner", "proven faster than stock in fresh processes"
+    if trial.config == baseline.config:
+        return "stock", "the settings that all others are measured against"
+    if isinstance(trial, TrialFailure):
+        return "failed", trial.reason
+    comparison = confirmation.comparisons.get(key) if confirmation is not None else None
+    if comparison is not None:
+        return "not chosen", f"{comparison.verdict} in the confirmation: {comparison.speedup.value:.3g}x stock's speed"
+    if raced is not None and key in raced.lost:
+        return "lost", f"its worker ended in the race: {raced.lost[key]}"
+    if raced is not None and key in raced.survivors:
+        return "not confirmed", "the tuning ended before it could be confirmed"
+    if raced is not None and raced.rounds and key in raced.log_ratios:
+        return "raced", f"left the race: {math.exp(-raced.log_ratios[key]):.3g}x stock's speed in {raced.rounds} rounds"
+    if trial.log_ratio - 1.96 * trial.log_ratio_error >= 0:
+        return "screened", "no faster than stock in the screen"
+    return "screened", "may be faster than stock, but others looked better in the screen"
+
+
+def write_bundle(setup: Setup, tuning: Tuning, out: Path, *, keep_default: bool) -> None:
+    """Put what was proven into `out`: the winner, or stock.
+
+    Raises:
+        StorageError: it cannot be written; the results are in the store all the same.
+    """
+    rig, winner = setup.rig, tuning.winner.config
+    files = _files(setup, winner)
+    samples = rig.feeds[winner.batch]
+    document = json.loads(to_json(tuning_document(tuning)))
+    kept = ("verdict", "reason", "objective", "speedup", "comparison", "baseline", "winner", "parity", "machine")
+    record = {name: document[name] for name in kept} | {
+        "model": {"path": str(rig.model.resolve()), "content_hash": rig.facts.content_hash},
+        "dims": dict(rig.workload.dims),
+        "versions": dict(rig.machine.versions),
+        "cautions": document["cautions"],
+    }
+    default = _files(setup, tuning.baseline.config) if keep_default and not winner.recipe.is_stock else ()
+    bundle.write(
+        out,
+        bundle.Contents(
+            name=rig.model.stem,
+            summary=render(tuning, Format.TABLE).partition("\n\n")[0],
+            config=winner,
+            files=files,
+            default=default,
+            samples=samples if samples.stat().st_size <= MOST_SAMPLE_BYTES else None,
+            runtime_version=setup.runtime_version,
+            isa=rig.machine.isa,
+            record=record,
+            inputs=rig.facts.inputs,
+            outputs=rig.facts.outputs,
+        ),
+    )
+
+
+def _files(setup: Setup, config: TrialConfig) -> tuple[Path, ...]:
+    """The artefact first, then the external data that it refers to."""
+    artefact = setup.rig.artefact(config)
+    if config.recipe.is_stock:
+        return (artefact, *(artefact.parent / name for name in setup.rig.facts.external_files))
+    others = sorted(path for path in artefact.parent.rglob("*") if path.is_file())
+    return (artefact, *(path for path in others if path != artefact and path.name != "artefact.json"))
+
+
+def epoch_record(epoch: Epoch) -> dict[str, Any]:
+    """An epoch as plain JSON types."""
+    record: dict[str, Any] = msgspec.to_builtins(epoch)
+    return record
+
+
+def epoch_from(record: Mapping[str, Any]) -> Epoch:
+    """The epoch that `epoch_record` described."""
+    return Epoch(
+        values=record["values"],
+        blocks={
+            key: tuple(Block(latency_ns=tuple(block["latency_ns"])) for block in blocks)
+            for key, blocks in record["blocks"].items()
+        },
+        rounds=record["rounds"],
+        discarded=record["discarded"],
+        setup_s=record["setup_s"],
+        cost_s=record["cost_s"],
+    )
+
+
+def is_complete(epoch: Epoch, finalists: Sequence[str]) -> bool:
+    """Whether an epoch of an earlier call holds all that this one needs."""
+    return {CLONE, *finalists} <= set(epoch.values)

@@ -1,0 +1,111 @@
+"""What `bench` found: one configuration, or a paired comparison of two."""
+
+from collections.abc import Callable
+
+from tabulate import tabulate
+
+from infer_opt.errors import ConfigError
+from infer_opt.reports import Format, sentences
+from infer_opt.reports.columns import broken
+from infer_opt.reports.documents import benchmark_document, to_json
+from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, ratio_and_interval, size
+from infer_opt.results import Benchmark, Comparison, Quantile, Readings, TrialResult, Verdict
+
+WIDTH = 120
+
+# What a reader wants to know, in this order: name -> how it is shown.
+_LINES: dict[str, Callable[[Readings], str]] = {
+    "p50": lambda readings: _quantile(readings, 0.5),
+    "p90": lambda readings: _quantile(readings, 0.9),
+    "p95": lambda readings: _quantile(readings, 0.95),
+    "p99": lambda readings: _quantile(readings, 0.99),
+    "items a second": lambda readings: number(readings.items_per_s),
+    "open": lambda readings: duration(readings.open_ns),
+    "first run": lambda readings: duration(readings.first_run_ns),
+    "file": lambda readings: size(readings.artefact_bytes),
+    "peak memory": lambda readings: size(readings.peak_rss_bytes),
+    "steady memory": lambda readings: size(readings.steady_rss_bytes),
+    "GPU memory": lambda readings: size(readings.device_memory_bytes),
+    "CPU cores while running": lambda readings: number(readings.cpu_cores_running),
+    "CPU cores in the 200 ms after": lambda readings: number(readings.cpu_cores_after),
+    "GPU utilisation": lambda readings: percent(readings.gpu_utilisation),
+    "power": lambda readings: _with(readings.power_watts, "W"),
+    "energy a run": lambda readings: _with(readings.energy_joules, "J"),
+}
+
+_VERDICTS = {
+    Verdict.FASTER: "{subject} is faster than {reference}: {ratio} [{interval}]; measure again and expect {again}.",
+    Verdict.SLOWER: "{subject} is slower than {reference}: {ratio} [{interval}]; measure again and expect {again}.",
+    Verdict.EQUIVALENT: "{subject} is as fast as {reference}, within {margin}: {ratio} [{interval}].",
+    Verdict.INCONCLUSIVE: "Inconclusive: {subject} against {reference} came to {ratio} [{interval}].",
+    Verdict.TOO_NOISY: "Too noisy to tell: {subject} against {reference} came to {ratio} [{interval}].",
+}
+
+
+def render(benchmark: Benchmark, format: Format | str = Format.TABLE) -> str:  # noqa: A002 (the word on the command line)
+    """The benchmark as a table, a Markdown page or JSON, without a line break at the end.
+
+    Raises:
+        ConfigError: another format: one or two trials make no spreadsheet.
+    """
+    if format == Format.JSON:
+        return to_json(benchmark_document(benchmark))
+    if format not in (Format.TABLE, Format.MARKDOWN):
+        raise ConfigError(f"a benchmark cannot be written as {format}", hint="--format table, markdown or json")
+    answer = _answer(benchmark)
+    cautions = [f"- {caution}" for caution in sentences.other_cautions(benchmark.notes)]
+    if format == Format.MARKDOWN:
+        return "\n\n".join([*answer, _readings(benchmark, "pipe"), "\n".join(cautions)]).rstrip("\n")
+    wrapped = [piece for line in answer for piece in sentences.wrapped(line, WIDTH)]
+    parts = ["\n".join(wrapped), _readings(benchmark, "simple"), "\n".join(["Cautions", *cautions] if cautions else [])]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _answer(benchmark: Benchmark) -> list[str]:
+    lines = sentences.fallback_notes(benchmark.notes)
+    if benchmark.claim_holds is not None:
+        claim = sentences.one_line(benchmark.claim or "")
+        lines.append(f"The bundle's claim {'holds' if benchmark.claim_holds else 'does NOT hold'} here: {claim}")
+    if benchmark.comparison is not None:
+        lines += [_verdict(benchmark, benchmark.comparison), sentences.evidence(benchmark.comparison)]
+    if benchmark.parity is not None:
+        lines.append(f"Parity: {sentences.parity_sentence(benchmark.parity)}.")
+    return [*lines, f"Measured on {sentences.machine_sentence(benchmark.machine)}."]
+
+
+def _verdict(benchmark: Benchmark, comparison: Comparison) -> str:
+    value, interval = ratio_and_interval(comparison.speedup)
+    return _VERDICTS[comparison.verdict].format(
+        subject=sentences.one_line(benchmark.subject),
+        reference=sentences.one_line(benchmark.reference or "stock"),
+        ratio=value,
+        interval=interval,
+        again=ratio_and_interval(comparison.remeasure)[1],
+        margin=percent(comparison.margin),
+    )
+
+
+def _readings(benchmark: Benchmark, layout: str) -> str:
+    names: list[str] = [benchmark.subject]
+    trials: list[TrialResult] = [benchmark.trial]
+    if benchmark.reference_trial is not None:
+        names.append(benchmark.reference or "reference")
+        trials.append(benchmark.reference_trial)
+    shown = [trial.config.label if layout == "pipe" else broken(trial.config.label, 40) for trial in trials]
+    lines = [["configuration", *shown]]
+    lines += [[name, *(show(trial.readings) for trial in trials)] for name, show in _LINES.items()]
+    headings = ["", *(sentences.one_line(name) for name in names)]
+    return tabulate(lines, headings, tablefmt=layout, disable_numparse=True)
+
+
+def _quantile(readings: Readings, q: float) -> str:
+    found = next((quantile for quantile in readings.quantiles if quantile.q == q), Quantile(q=q, value_ns=None))
+    if found.value_ns is None:
+        return f"{NOT_KNOWN} (needs about {found.missing_runs:,} more runs)" if found.missing_runs else NOT_KNOWN
+    if found.low_ns is None or found.high_ns is None:
+        return duration(found.value_ns)
+    return f"{duration(found.value_ns)} [{duration(found.low_ns)} to {duration(found.high_ns)}]"
+
+
+def _with(value: float | None, unit: str) -> str:
+    return NOT_KNOWN if value is None else f"{number(value)} {unit}"

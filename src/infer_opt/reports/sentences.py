@@ -1,0 +1,126 @@
+"""What a tuning found, in sentences: the same words stand in the table and in the Markdown page."""
+
+import textwrap
+from collections.abc import Sequence
+
+from infer_opt.config import Objective
+from infer_opt.facts import MachineFacts
+from infer_opt.reports.quantities import agreement, elapsed, number, percent, ratio_and_interval, size
+from infer_opt.reports.rows import Row
+from infer_opt.results import Caution, Comparison, Note, Parity, Trial, Tuning, TuningVerdict
+
+_NAMES_SHOWN = 2
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and control characters: reasons quote what libraries and files say."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def fallback_notes(notes: Sequence[Note]) -> list[str]:
+    """What must stand on the first line: another provider ran in place of the one asked for."""
+    return [f"FALLBACK: {one_line(note.text)}" for note in notes if note.caution is Caution.FALLBACK]
+
+
+def other_cautions(notes: Sequence[Note]) -> list[str]:
+    """Each other caution: `few-samples: 3 samples were given`."""
+    return [f"{note.caution}: {one_line(note.text)}" for note in notes if note.caution is not Caution.FALLBACK]
+
+
+def headline(tuning: Tuning) -> str:
+    """The verdict in plain words."""
+    reason = one_line(tuning.reason).rstrip(".")
+    if tuning.verdict is TuningVerdict.TOO_NOISY:
+        return f"Too noisy to tell: keep the stock settings, because {reason}."
+    if tuning.verdict is TuningVerdict.NO_FASTER:
+        return f"Nothing is proven faster than the stock settings: keep stock, because {reason}."
+    if tuning.comparison is None:
+        return f"Faster than the stock settings: {reason}."
+    return claim(tuning.comparison, tuning.objective)
+
+
+def claim(comparison: Comparison, objective: Objective) -> str:
+    """`2.31x faster than stock [2.10 to 2.52]; measure again and expect 2.05 to 2.58.`"""
+    value, interval = ratio_and_interval(comparison.speedup)
+    _, again = ratio_and_interval(comparison.remeasure)
+    gain = "faster than stock" if objective is Objective.LATENCY else "the throughput of stock"
+    return f"{value} {gain} [{interval}]; measure again and expect {again}."
+
+
+def evidence(comparison: Comparison) -> str:
+    """What a comparison rests on, and how large a difference it can tell from none."""
+    discarded = f", {comparison.discarded_rounds} more discarded" if comparison.discarded_rounds else ""
+    return (
+        f"{percent(comparison.speedup.confidence)} interval from {len(comparison.epochs)} epochs of fresh processes "
+        f"({comparison.rounds} rounds{discarded}). Noise floor, from two copies of stock: "
+        f"{percent(comparison.noise_floor)}; a claim must clear {percent(comparison.margin)}."
+    )
+
+
+def challenge(comparison: Comparison) -> str:
+    """What became of the best challenger, where stock is handed back: `no spin came to 1.003x [0.998 to 1.008]`."""
+    value, interval = ratio_and_interval(comparison.speedup)
+    return f"The best challenger, {comparison.config.label}, came to {value} [{interval}]: {comparison.verdict}."
+
+
+def changes(trial: Trial) -> list[tuple[str, str]]:
+    """What differs from stock: `model`, `session`, `batch` -> how."""
+    config = trial.config
+    found = [] if config.recipe.is_stock else [("model", config.recipe.label)]
+    found += [("session", config.options.label)] * (config.options.label != "stock settings")
+    found += [("batch", str(config.batch))] * (config.batch != 1)
+    return found + [("runtime", config.runtime)] * (config.runtime != "onnx")
+
+
+def parity_sentence(parity: Parity) -> str:
+    """How far outputs agree with those of stock: the score, the samples, and the task's metric when there is one."""
+    if parity.samples == 0 and not parity.outputs:
+        return "not checked"
+    metric = "" if parity.metric is None else f"; task metric {number(parity.metric)}"
+    metric += "" if parity.drop is None else f", {percent(parity.drop)} below stock"
+    samples = f"{parity.samples} sample{'s' * (parity.samples != 1)}"
+    return f"{agreement(parity.score)} at worst over outputs and {samples}{metric}"
+
+
+def setting(tuning: Tuning) -> str:
+    """What was tuned, where, for what and how long."""
+    return (
+        f"{one_line(tuning.model.path)} for {tuning.objective} on {machine_sentence(tuning.machine)}; "
+        f"{elapsed(tuning.elapsed_s)} of {elapsed(tuning.budget_s)} used."
+    )
+
+
+def machine_sentence(machine: MachineFacts) -> str:
+    """`AMD EPYC 7B13, 2 of 4 cores, 8.20 GB, NVIDIA H100`."""
+    gpus = "".join(f", {one_line(gpu.name)}" for gpu in machine.gpus)
+    cores = f"{machine.usable_cores:g} of {machine.logical_cores} cores"
+    return f"{one_line(machine.cpu_model)}, {cores}, {size(machine.memory_bytes)}{gpus}"
+
+
+def grouped_reasons(rows: Sequence[Row]) -> list[str]:
+    """One line for each reason, with the configurations that it holds for, in the order of the rows."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(one_line(row.reason) or one_line(row.fate), []).append(row.config.label)
+    return [f"{_names(labels)}: {reason}" for reason, labels in groups.items()]
+
+
+def usage(tuning: Tuning) -> list[str]:
+    """The three lines that use the bundle."""
+    feeds = ", ".join(f'"{one_line(spec.name)}": ...' for spec in tuning.model.inputs)
+    return [
+        "import infer_opt",
+        f'session = infer_opt.load("{tuning.bundle}")',
+        f"outputs = session.run({{{feeds}}})",
+    ]
+
+
+def _names(labels: list[str]) -> str:
+    rest = len(labels) - _NAMES_SHOWN
+    return "; ".join(labels[:_NAMES_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
+    """The text in lines of at most `width`; a number and its per cent sign stay together."""
+    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), width, subsequent_indent=indent, break_on_hyphens=False)
+    return [line.replace("\u00a0", " ") for line in lines]

@@ -1,0 +1,209 @@
+"""What every trial of one tuning shares, and how a configuration becomes a live worker on it."""
+
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infer_opt.config import Objective, Provider, TrialConfig, Workload
+from infer_opt.errors import InferOptError, ModelError
+from infer_opt.facts import MachineFacts, ModelFacts
+from infer_opt.measure import WarmUp, WarmUpPlan
+from infer_opt.protocols import Monitor
+from infer_opt.results import Placement
+from infer_opt.runtimes import PROVIDER_NAMES
+from infer_opt.transforms.cache import ArtefactCache, artefact_key
+from infer_opt.workers.messages import Open, Opened, Warm
+from infer_opt.workers.process import WorkerProcess, run_task
+from infer_opt.workers.rounds import Entrant, Watch
+
+BASELINE, CLONE = "baseline", "clone"  # the keys of the two stock sessions in every race and epoch
+WARM_UP_CPU = WarmUpPlan(least_ns=200_000_000, cap_ns=3_000_000_000)
+WARM_UP_CUDA = WarmUpPlan(least_ns=500_000_000, cap_ns=10_000_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a configuration must keep to. None asks nothing; without `min_parity`, 0.99 unless a metric decides."""
+
+    min_parity: float | None = None
+    max_p99_ns: float | None = None
+    max_memory_bytes: int | None = None
+    evaluation: str | None = None
+    max_drop: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rig:
+    """What every trial of one tuning shares.
+
+    `feeds` maps a batch size to a file of batched inputs, `references` to what the stock session answered for them.
+    """
+
+    model: Path
+    facts: ModelFacts
+    machine: MachineFacts
+    objective: Objective
+    workload: Workload
+    limits: Limits
+    feeds: Mapping[int, Path]
+    references: Mapping[int, Path]
+    cache: ArtefactCache
+    watch: Watch
+    calibration: Path | None = None
+    calibration_hash: str | None = None
+    cap_bytes: int | None = None
+    timeout_s: float = 120.0
+    build_timeout_s: float = 600.0
+    tolerance: float = 0.99
+    checked: int = 64
+    baseline_metric: float | None = None
+    device: Monitor | None = None
+
+    def artefact(self, config: TrialConfig) -> Path:
+        """The file that the recipe of `config` makes of the model, from the cache when it was made before.
+
+        Raises:
+            ModelError: the recipe does not apply to this model, or a library failed on it.
+            WorkerError: the process that made it crashed, hung or ran out of memory.
+            StorageError: it cannot be written.
+        """
+        recipe, provider = config.recipe, config.options.provider
+        if recipe.is_stock:
+            return self.model
+        key = artefact_key(
+            self.facts.content_hash,
+            recipe,
+            workload=self.workload,
+            batch=config.batch,
+            calibration_hash=self.calibration_hash,
+            provider=provider,
+            machine=self.machine.fingerprint,
+        )
+        return self.cache.get_or_build(
+            key,
+            lambda folder: run_task(
+                "infer_opt.transforms.apply:build",
+                self.model,
+                recipe,
+                folder=folder,
+                workload=self.workload,
+                batch=config.batch,
+                calibration=self.calibration,
+                provider=provider,
+                timeout_s=self.build_timeout_s,
+            ),
+        )
+
+    def start(self, config: TrialConfig, generator: random.Random) -> "Starting":
+        """A worker that is opening `config`; several can be opening at once. Closed on failure."""
+        begin = time.monotonic()
+        artefact = self.artefact(config)
+        worker = WorkerProcess(generator, cap_bytes=self.cap_bytes)
+        try:
+            worker.send(
+                Open(
+                    runtime=config.runtime,
+                    artefact=artefact,
+                    options=config.options,
+                    feeds=self.feeds[config.batch],
+                )
+            )
+        except BaseException:
+            worker.close()
+            raise
+        return Starting(config=config, worker=worker, artefact=artefact, began_s=begin)
+
+    def warm_up_plan(self, config: TrialConfig, drop_above_ns: float | None = None) -> WarmUpPlan:
+        """How long `config` warms up, by its provider."""
+        plan = WARM_UP_CUDA if config.options.provider is Provider.CUDA else WARM_UP_CPU
+        return WarmUpPlan(least_ns=plan.least_ns, cap_ns=plan.cap_ns, drop_above_ns=drop_above_ns)
+
+    def enter(
+        self, configs: Mapping[str, TrialConfig], generator: random.Random
+    ) -> tuple[dict[str, Entrant], dict[str, str]]:
+        """Fresh, warmed-up, stopped entrants, made in random order, and the reason of each that did not come up.
+
+        They open side by side, since opening is not measured here, and warm up one after another, since that is.
+
+        Raises:
+            ModelError: the baseline or its clone did not come up.
+        """
+        keys = list(configs)
+        generator.shuffle(keys)
+        starting: dict[str, Starting] = {}
+        entrants: dict[str, Entrant] = {}
+        lost: dict[str, str] = {}
+        try:
+            for key in keys:
+                starting[key] = self.start(configs[key], generator)
+            for step in (self._settle, self._warm):
+                for key in [key for key in keys if key not in lost]:
+                    try:
+                        entrants[key] = step(starting[key])
+                    except InferOptError as error:
+                        lost[key] = error.what
+                        starting[key].worker.close()
+                        entrants.pop(key, None)
+            for key in {BASELINE, CLONE} & set(lost):
+                raise ModelError(f"the stock session did not come up again: {lost[key]}")
+        except BaseException:
+            for entry in starting.values():
+                entry.worker.close()
+            raise
+        return entrants, lost
+
+    def _settle(self, starting: "Starting") -> Entrant:
+        opened: Opened = starting.worker.receive(timeout_s=self.timeout_s)
+        starting.worker.freeze()
+        require_placement(opened.placement, starting.config.options.provider)
+        return Entrant(config=starting.config, worker=starting.worker)
+
+    def _warm(self, starting: "Starting") -> Entrant:
+        warmed: WarmUp = starting.worker.ask(Warm(plan=self.warm_up_plan(starting.config)), timeout_s=self.timeout_s)
+        starting.worker.freeze()
+        return Entrant(config=starting.config, worker=starting.worker, latency_ns=warmed.latency_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starting:
+    """A worker that has been asked to open its session."""
+
+    config: TrialConfig
+    worker: WorkerProcess
+    artefact: Path
+    began_s: float
+
+    @property
+    def artefact_bytes(self) -> int:
+        """The size of the artefact with its external data, when it has a folder of its own."""
+        return artefact_bytes(self.artefact)
+
+
+def artefact_bytes(artefact: Path) -> int:
+    """The file and, beside a built artefact, the external data that it refers to."""
+    beside = artefact.parent.glob(f"{artefact.name}*")
+    return sum(path.stat().st_size for path in beside if path.is_file())
+
+
+def misplaced(placement: Placement | None, provider: Provider) -> str | None:
+    """A sentence when nodes went elsewhere than to `provider`; None when all are there or nothing is known."""
+    if placement is None:
+        return None
+    counts = dict(placement.nodes)
+    here, total = counts.get(PROVIDER_NAMES[provider], 0), sum(counts.values())
+    if here == total:
+        return None
+    return f"{PROVIDER_NAMES[provider]} took {here} of {total} nodes; {total - here} ran elsewhere"
+
+
+def require_placement(placement: Placement | None, provider: Provider) -> None:
+    """Refuse a session of which `provider` took nothing.
+
+    Raises:
+        ModelError: not one node is where it was asked to be.
+    """
+    sentence = misplaced(placement, provider)
+    if sentence is not None and placement is not None and dict(placement.nodes).get(PROVIDER_NAMES[provider], 0) == 0:
+        raise ModelError(sentence)

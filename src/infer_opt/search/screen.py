@@ -1,0 +1,40 @@
+"""Which configuration to screen next. Small spaces are screened whole; then the best ones' neighbours."""
+
+from collections.abc import Sequence
+
+from infer_opt.config import TrialConfig
+from infer_opt.results import Trial, TrialResult
+from infer_opt.search.space import neighbours
+
+POLISHED = 2  # how many of the best have their neighbours tried
+
+
+class Exhaustive:
+    """Every candidate up to `most`, in order of promise, then the untried neighbours of the best two.
+
+    A Strategy: model-guided search for larger spaces takes its place behind the same method.
+    """
+
+    def __init__(self, candidates: Sequence[TrialConfig], *, most: int) -> None:
+        self._candidates = tuple(candidates)
+        self._first = self._candidates[:most]
+
+    def next(self, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
+        """The rest of the first wave; after it, what is one step away from the best two; then nothing."""
+        tried = {trial.config for trial in done}
+        rest = tuple(config for config in self._first if config not in tried)
+        if rest:
+            return rest
+        leaders = best(done)[:POLISHED]
+        near = (other for leader in leaders for other in neighbours(leader.config, self._candidates))
+        return tuple(dict.fromkeys(config for config in near if config not in tried))
+
+
+def best(done: Sequence[Trial]) -> tuple[TrialResult, ...]:
+    """The trials that ran, the fastest first."""
+    return tuple(sorted((trial for trial in done if isinstance(trial, TrialResult)), key=lambda trial: trial.log_ratio))
+
+
+def promising(done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
+    """Those that may be faster than stock, at most `most`: the best end of their 95 % interval is below it."""
+    return tuple(trial for trial in best(done) if trial.log_ratio - 1.96 * trial.log_ratio_error < 0)[:most]

@@ -1,0 +1,210 @@
+"""Which configurations exist for this model on this machine, pruned by rule and ordered by promise.
+
+A new knob is one field in config.py, one line in `_cpu_options` or `_cuda_options`, and one in its runtime.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from infer_opt.config import (
+    Calibration,
+    GraphLevel,
+    Objective,
+    Provider,
+    Quantisation,
+    Recipe,
+    SessionOptions,
+    Spin,
+    TrialConfig,
+    WeightType,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What decides which configurations make sense.
+
+    `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
+    that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
+    """
+
+    providers: tuple[Provider, ...]
+    usable_cores: float
+    physical_cores: int
+    batches: tuple[int, ...] = (1,)
+    objective: Objective = Objective.LATENCY
+    has_vnni: bool = False
+    has_free_shapes: bool = False
+    has_branches: bool = True
+    can_calibrate: bool = False
+    is_old_graph: bool = False
+    dynamic_operators: frozenset[str] = frozenset()
+    static_operators: frozenset[str] = frozenset()
+    fusable: tuple[str, ...] = ()
+    custom_ops: tuple[str, ...] = ()
+
+
+def stock(surroundings: Surroundings) -> TrialConfig:
+    """The baseline: the model as given, the runtime's stock settings, the first provider and batch."""
+    options = SessionOptions(provider=surroundings.providers[0], custom_ops=surroundings.custom_ops)
+    return TrialConfig(options=options, batch=surroundings.batches[0])
+
+
+def thread_counts(surroundings: Surroundings) -> tuple[int, ...]:
+    """{1, 2, physical / 2, physical, logical} within the quota; more threads than quota are throttled, not faster."""
+    most = max(1, int(surroundings.usable_cores))
+    wanted = {1, 2, surroundings.physical_cores // 2, surroundings.physical_cores, most}
+    return tuple(sorted(count for count in wanted if 1 <= count <= most))
+
+
+def candidates(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
+    """Every configuration worth a trial besides stock, the likeliest first, none twice.
+
+    First the knobs one at a time on the graph as given, then each recipe with the settings that small models like most,
+    then recipes and settings crossed.
+    """
+    found: list[TrialConfig] = []
+    for provider in surroundings.providers:
+        recipes = _recipes(surroundings, provider)
+        options = _options(surroundings, provider)
+        plain, best = SessionOptions(provider=provider), options[0] if options else SessionOptions(provider=provider)
+        found += [TrialConfig(options=plain)] if provider is not surroundings.providers[0] else []
+        found += _interleaved(
+            [TrialConfig(options=option) for option in options],
+            [TrialConfig(recipe=recipe, options=best) for recipe in recipes],
+        )
+        found += [TrialConfig(recipe=recipe, options=plain) for recipe in recipes]
+        found += [TrialConfig(recipe=r, options=o) for o, r in itertools.product(options[1:], recipes)]
+    whole = [_settled(config, surroundings) for config in _batched(found, surroundings)]
+    return tuple(dict.fromkeys(config for config in whole if config != stock(surroundings)))
+
+
+def neighbours(config: TrialConfig, among: Iterable[TrialConfig]) -> tuple[TrialConfig, ...]:
+    """Those that differ from `config` in one respect: its recipe, one session option, or its batch."""
+    return tuple(other for other in among if _distance(config, other) == 1)
+
+
+def distance_from_stock(config: TrialConfig) -> int:
+    """How many settings were changed: among equals, the simpler configuration wins."""
+    steps: int = sum(getattr(config.recipe, name) != getattr(Recipe(), name) for name in Recipe.__slots__)
+    return steps + _options_apart(config.options, SessionOptions(provider=config.options.provider))
+
+
+def _distance(left: TrialConfig, right: TrialConfig) -> int:
+    return (
+        (left.recipe != right.recipe)
+        + (left.batch != right.batch)
+        + (left.runtime != right.runtime)
+        + _options_apart(left.options, right.options)
+    )
+
+
+def _options_apart(left: SessionOptions, right: SessionOptions) -> int:
+    return sum(getattr(left, name) != getattr(right, name) for name in SessionOptions.__slots__)
+
+
+def _batched(found: Sequence[TrialConfig], surroundings: Surroundings) -> list[TrialConfig]:
+    """Every batch size of each: batch is a knob of throughput, and part of the workload for latency."""
+    stocks = [TrialConfig(options=stock(surroundings).options, batch=batch) for batch in surroundings.batches[1:]]
+    return stocks + [replace(config, batch=batch) for config in found for batch in surroundings.batches]
+
+
+def _settled(config: TrialConfig, surroundings: Surroundings) -> TrialConfig:
+    """A knob that does not apply takes its stock value, so that one candidate has one name."""
+    options = config.options
+    if options.intra_threads == 1:
+        options = replace(options, spin=None)  # the caller's own thread does the work: nobody waits
+    if not options.parallel:
+        options = replace(options, inter_threads=0)
+    if config.recipe.saved_level is not None:
+        options = replace(options, graph_level=GraphLevel.NONE)
+    return replace(config, options=replace(options, custom_ops=surroundings.custom_ops))
+
+
+def _interleaved(left: Sequence[TrialConfig], right: Sequence[TrialConfig]) -> list[TrialConfig]:
+    pairs = itertools.zip_longest(left, right)
+    return [config for pair in pairs for config in pair if config is not None]
+
+
+def _options(surroundings: Surroundings, provider: Provider) -> list[SessionOptions]:
+    return _cpu_options(surroundings) if provider is Provider.CPU else _cuda_options()
+
+
+def _cpu_options(surroundings: Surroundings) -> list[SessionOptions]:
+    counts = thread_counts(surroundings)
+    options = [SessionOptions(intra_threads=count) for count in counts]
+    options += [SessionOptions(spin=Spin.NEVER), SessionOptions(spin=Spin.RUNS)]
+    options += [SessionOptions(intra_threads=count, spin=Spin.NEVER) for count in counts if count > 1]
+    options += [SessionOptions(arena=False), SessionOptions(intra_threads=1, arena=False)]
+    options += [SessionOptions(memory_pattern=False), SessionOptions(flush_denormals=True)]
+    options += [SessionOptions(io_binding=True), SessionOptions(intra_threads=1, io_binding=True)]
+    options += [SessionOptions(graph_level=GraphLevel.EXTENDED), SessionOptions(graph_level=GraphLevel.BASIC)]
+    if surroundings.has_branches and counts[-1] > 1:
+        options += [SessionOptions(parallel=True, inter_threads=2, intra_threads=count) for count in (1, counts[-1])]
+    return options
+
+
+def _cuda_options() -> list[SessionOptions]:
+    stock_options = SessionOptions(provider=Provider.CUDA)
+    changes: tuple[Mapping[str, object], ...] = (
+        {"cuda_graph": True},
+        {"io_binding": True},
+        {"cudnn_search": "heuristic"},
+        {"tf32": False},
+        {"nhwc": True},
+        {"cuda_graph": True, "nhwc": True},
+    )
+    return [replace(stock_options, **change) for change in changes]  # type: ignore[arg-type]
+
+
+def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
+    recipes = [Recipe(fuse=kind, normalise=surroundings.is_old_graph) for kind in surroundings.fusable[:1]]
+    if provider is Provider.CUDA:
+        halved = [Recipe(fp16=True)] + [replace(recipe, fp16=True) for recipe in recipes]
+        return halved + recipes + _shapes(surroundings)
+    quantised = _dynamic(surroundings) + _static(surroundings)
+    both = [replace(recipe, quantise=quantised[0].quantise) for recipe in recipes if quantised]
+    return quantised[:2] + recipes + both + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
+
+
+def _dynamic(surroundings: Surroundings) -> list[Recipe]:
+    """INT8 with ranges found in each call. Without VNNI, 7-bit weights first: 8-bit ones saturate."""
+    if not surroundings.dynamic_operators:
+        return []
+    safe = not surroundings.has_vnni
+    ways = [
+        Quantisation(per_channel=True, reduce_range=safe),
+        Quantisation(reduce_range=safe),
+        Quantisation(per_channel=True, reduce_range=not safe),
+        Quantisation(per_channel=True, reduce_range=safe, weight_type=WeightType.UINT8),
+        Quantisation(),
+    ]
+    return [_normalised(Recipe(quantise=way), surroundings) for way in dict.fromkeys(ways)]
+
+
+def _static(surroundings: Surroundings) -> list[Recipe]:
+    if not surroundings.static_operators or not surroundings.can_calibrate:
+        return []
+    safe = not surroundings.has_vnni
+    ways = [
+        Quantisation(calibration=calibration, per_channel=True, reduce_range=safe)
+        for calibration in (Calibration.MINMAX, Calibration.PERCENTILE, Calibration.ENTROPY)
+    ]
+    ways.append(Quantisation(calibration=Calibration.MINMAX, reduce_range=safe))
+    return [_normalised(Recipe(quantise=way), surroundings) for way in ways]
+
+
+def _normalised(recipe: Recipe, surroundings: Surroundings) -> Recipe:
+    """Quantisers refuse old files whose weights are graph inputs or come from ConstantOfShape."""
+    return replace(recipe, normalise=surroundings.is_old_graph)
+
+
+def _shapes(surroundings: Surroundings) -> list[Recipe]:
+    return [Recipe(fixed_shapes=True)] if surroundings.has_free_shapes else []
+
+
+def _saved(surroundings: Surroundings) -> list[Recipe]:
+    """The runtime's own optimisation at each level, paid for once instead of at every cold start."""
+    levels = [Recipe(saved_level=level) for level in (GraphLevel.ALL, GraphLevel.EXTENDED, GraphLevel.BASIC)]
+    return levels + ([Recipe(normalise=True)] if surroundings.is_old_graph else [])

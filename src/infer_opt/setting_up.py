@@ -1,0 +1,270 @@
+"""From a request to a rig: the model inspected, the providers asked, the inputs prepared, the space drawn up."""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from infer_opt.config import Objective, Provider
+from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
+from infer_opt.facts import MachineFacts, ModelFacts
+from infer_opt.machine.cpu import has_vnni
+from infer_opt.machine.describe import describe
+from infer_opt.machine.memory import available_bytes
+from infer_opt.models.axes import fixed_batch
+from infer_opt.monitors.nvml import NvmlMonitor
+from infer_opt.preparing import Availability, Prepared
+from infer_opt.results import Caution, Note
+from infer_opt.rig import Limits, Rig
+from infer_opt.search.space import Surroundings
+from infer_opt.transforms.cache import ArtefactCache
+from infer_opt.transforms.prospects import fusable_types, quantisable
+from infer_opt.workers.process import CAN_FREEZE, run_task
+from infer_opt.workers.watching import watch_machine
+
+OLD_OPSET = 13  # below it, or with weights among the graph's inputs, quantisers need the graph normalised first
+OLD_IR = 4
+MEMORY_SHARE = 0.8
+VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
+DEFAULT_PARITY = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for. `providers` is empty for every one that works here."""
+
+    model: Path
+    inputs: Path | None = None
+    dims: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    batches: tuple[int, ...] = ()
+    objective: Objective = Objective.LATENCY
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    providers: tuple[Provider, ...] = ()
+    fallback: Provider | None = None
+    custom_ops: tuple[str, ...] = ()
+    seed: int = 0
+    runtime: str = "onnx"
+
+    def __post_init__(self) -> None:
+        if self.objective is Objective.LATENCY and len(self.batches) > 1:
+            raise ConfigError(
+                f"latency is that of one batch size, got {', '.join(map(str, self.batches))}",
+                hint="add --objective throughput to choose among batch sizes, or name one",
+            )
+        if any(batch < 1 for batch in self.batches):
+            raise ConfigError(f"a batch must be 1 or more, got {min(self.batches)}", hint="such as --batch 1,8")
+        if self.limits.evaluation is None and self.limits.max_drop != Limits().max_drop:
+            raise ConfigError("--max-drop needs a metric to drop", hint="add --eval MODULE:FUNCTION")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON types: what is kept with the results."""
+        data = dataclasses.asdict(self)
+        return data | {"model": str(self.model), "inputs": None if self.inputs is None else str(self.inputs)}
+
+    def key(self, content_hash: str, trials: int) -> str:
+        """Equal for requests whose trials can stand in for each other's."""
+        parts = self.to_dict() | {"model": content_hash, "trials": trials, "versions": versions()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything that the measuring needs."""
+
+    rig: Rig
+    surroundings: Surroundings
+    prepared: Prepared
+    notes: tuple[Note, ...]
+    runtime_version: str
+    generator: random.Random
+
+
+def set_up(request: Request, scratch: Path, cache: ArtefactCache) -> Setup:
+    """Inspect, ask, prepare. Nothing is measured yet.
+
+    Raises:
+        InferOptError: whatever of the request cannot be met, before any time is spent.
+    """
+    facts = inspect_model(request)
+    availability: Availability = run_task("infer_opt.preparing:ask_runtime", request.runtime)
+    providers, notes = choose_providers(request, availability)
+    nvml = _nvml() if Provider.CUDA in providers else None
+    machine = describe(gpus=nvml.gpus() if nvml else (), versions=versions())
+    batches = request.batches or (fixed_batch(facts) or 1,)
+    prepared: Prepared = run_task(
+        "infer_opt.preparing:prepare",
+        facts,
+        scratch,
+        inputs=request.inputs,
+        dims=dict(request.dims),
+        batches=batches,
+        seed=request.seed,
+    )
+    if not CAN_FREEZE:
+        text = "this platform cannot stop idle workers, whose threads may disturb the one that is timed"
+        notes.append(Note(caution=Caution.NO_FREEZE, text=text))
+    available = available_bytes()
+    limits = request.limits
+    rig = Rig(
+        model=request.model,
+        facts=facts,
+        machine=machine,
+        objective=request.objective,
+        workload=prepared.workload,
+        limits=limits,
+        feeds=prepared.feeds,
+        references={batch: scratch / f"reference-{batch}.pickle" for batch in batches},
+        cache=cache,
+        watch=watch_machine(machine.usable_cores, nvml),
+        calibration=prepared.calibration,
+        calibration_hash=prepared.calibration_hash,
+        cap_bytes=None if available is None else int(available * MEMORY_SHARE),
+        tolerance=_tolerance(limits),
+        device=nvml,
+    )
+    return Setup(
+        rig=rig,
+        surroundings=_surroundings(request, facts, machine, prepared, providers, batches),
+        prepared=prepared,
+        notes=(*notes, *prepared.notes),
+        runtime_version=availability.version,
+        generator=random.Random(request.seed),
+    )
+
+
+def inspect_model(request: Request) -> ModelFacts:
+    """The model's facts, found in a process of its own: parsing takes memory, and hostile files may crash it."""
+    try:
+        facts: ModelFacts = run_task(
+            "infer_opt.models.inspecting:inspect", request.model, custom_ops=bool(request.custom_ops)
+        )
+    except InferOptError as error:
+        if isinstance(error, ModelError | ConfigError | UnavailableError | StorageError):
+            raise
+        raise ModelError(f"{request.model} cannot be inspected: {error.what}") from error
+    for path in request.custom_ops:
+        if not Path(path).is_file():
+            raise ConfigError(f"there is no custom-operator library {path}", hint="check --custom-ops")
+    return facts
+
+
+def choose_providers(request: Request, availability: Availability) -> tuple[tuple[Provider, ...], list[Note]]:
+    """The providers to measure, the baseline's first, and what to say about those that do not work.
+
+    Raises:
+        UnavailableError: one that was asked for by name does not work here, and no fallback was allowed.
+    """
+    broken = {provider: why for provider, why in availability.why_not.items() if why is not None}
+    if not request.providers:
+        # Whoever has a GPU that works would use it: that is the baseline to beat.
+        working = tuple(provider for provider in (Provider.CUDA, Provider.CPU) if provider not in broken)
+        notes = [
+            Note(caution=Caution.PROVIDER_UNAVAILABLE, text=f"{provider} is not measured: {why}")
+            for provider, why in broken.items()
+        ]
+        if not working:
+            raise UnavailableError("no execution provider works here", hint="infer-opt doctor says why")
+        return working, notes
+    kept = tuple(provider for provider in request.providers if provider not in broken)
+    notes = []
+    for provider in request.providers:
+        if provider in broken:
+            if request.fallback is None or request.fallback in broken:
+                raise UnavailableError(
+                    f"the provider {provider} does not work here: {broken[provider]}",
+                    hint="infer-opt doctor says what to do; --fallback cpu measures the CPU instead",
+                )
+            kept = tuple(dict.fromkeys((*kept, request.fallback)))
+            text = f"{provider} does not work here ({broken[provider]}): {request.fallback} was measured instead"
+            notes.append(Note(caution=Caution.FALLBACK, text=text))
+    return kept, notes
+
+
+def _surroundings(
+    request: Request, facts: ModelFacts, machine: MachineFacts, prepared: Prepared, providers: Sequence[Provider],
+    batches: Sequence[int],
+) -> Surroundings:  # fmt: skip
+    operators = dict(facts.operators)
+    return Surroundings(
+        providers=tuple(providers),
+        usable_cores=machine.usable_cores,
+        physical_cores=machine.physical_cores,
+        batches=tuple(batches),
+        objective=request.objective,
+        has_vnni=has_vnni(machine.isa),
+        has_free_shapes=facts.batch_dim is not None or bool(facts.dynamic_dims),
+        can_calibrate=prepared.calibration is not None,
+        is_old_graph=facts.opset < OLD_OPSET or facts.ir_version < OLD_IR,
+        dynamic_operators=quantisable(operators),
+        static_operators=quantisable(operators, static=True),
+        fusable=fusable_types(operators),
+        custom_ops=request.custom_ops,
+    )
+
+
+def _tolerance(limits: Limits) -> float:
+    if limits.min_parity is not None:
+        return limits.min_parity
+    return DEFAULT_PARITY if limits.evaluation is None else 0.0
+
+
+def _nvml() -> NvmlMonitor | None:
+    try:
+        return NvmlMonitor()
+    except UnavailableError:
+        return None  # CUDA works without NVML (containers, Jetson): its readings are n/a then
+
+
+def versions() -> dict[str, str]:
+    """Versions of what shapes a result."""
+    found = {}
+    for name in VERSIONED:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def cache_folder() -> Path:
+    """Where artefacts and scratch files lie; INFER_OPT_CACHE overrides it."""
+    return Path(os.environ.get("INFER_OPT_CACHE") or platformdirs.user_cache_dir("infer-opt"))
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A private folder for one call, removed after it; what killed calls left behind is removed too.
+
+    Raises:
+        StorageError: the cache folder cannot be written.
+    """
+    parent = cache_folder() / "scratch"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _sweep(parent)
+        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+    except OSError as error:
+        raise StorageError(
+            f"the cache folder {parent} cannot be written: {error.strerror}",
+            hint="set INFER_OPT_CACHE to another folder",
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    for path in parent.iterdir():
+        pid = path.name.partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,359 @@
+"""One configuration in, a result or a failure with its reason out. Always: one failed trial never ends a tuning."""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from infer_opt.config import Provider, TrialConfig
+from infer_opt.errors import EvidenceError, InferOptError, ModelError, StorageError
+from infer_opt.machine.cpu import has_vnni
+from infer_opt.measure import WarmUp
+from infer_opt.results import (
+    Block,
+    Caution,
+    FailureKind,
+    Note,
+    Parity,
+    Quantile,
+    Readings,
+    Trial,
+    TrialFailure,
+    TrialResult,
+)
+from infer_opt.rig import BASELINE, Rig, Starting, misplaced, require_placement
+from infer_opt.stats.intervals import hodges_lehmann, hodges_lehmann_error
+from infer_opt.stats.tails import quantile
+from infer_opt.workers.messages import Check, CheckStale, CpuUse, Evaluate, Opened, Record, Warm, WatchCpu
+from infer_opt.workers.process import WorkerError, WorkerProcess
+from infer_opt.workers.rounds import Entrant, Round, measure_round
+
+TRIAL = "trial"
+SCREEN_ROUNDS = 5
+MOST_DISTURBED = 10  # rounds that may be redone before a trial says that the machine is too noisy
+DROP_RATIO = 3.0
+CUDA_WATCH_S = 1.5
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
+SELF_AGREEMENT = 1 - 1e-6  # below this, two runs of stock on the same inputs count as different
+
+
+class _TrialError(Exception):
+    """Carries a failure up to `run_trial`; never leaves this module."""
+
+    def __init__(self, failure: TrialFailure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+def run_trial(rig: Rig, config: TrialConfig, baseline: Entrant, generator: random.Random) -> Trial:
+    """Build, open, check, warm up and measure `config` in rounds paired with the live `baseline`.
+
+    Raises:
+        StorageError: results cannot be kept; going on would lose them.
+    """
+    stage = _Stage(config)
+    try:
+        return _run(rig, stage, baseline, generator)
+    except _TrialError as error:
+        return error.failure
+    except StorageError:
+        raise
+    except WorkerError as error:
+        return stage.failure(error.what, kind=error.kind)
+    except InferOptError as error:
+        return stage.failure(error.what)
+    except Exception as error:  # noqa: BLE001  (the one place: whatever a trial does, the tuning goes on)
+        return stage.failure(f"{type(error).__name__}: {error}", kind=FailureKind.ERROR)
+
+
+class _Stage:
+    """How far a trial has come, so that its failure can say so."""
+
+    def __init__(self, config: TrialConfig) -> None:
+        self.config = config
+        self.kind = FailureKind.BUILD
+
+    def failure(self, reason: str, *, kind: FailureKind | None = None) -> TrialFailure:
+        return TrialFailure(config=self.config, kind=kind or self.kind, reason=reason)
+
+
+def _run(rig: Rig, stage: _Stage, baseline: Entrant, generator: random.Random) -> Trial:
+    config = stage.config
+    rig.artefact(config)
+    stage.kind = FailureKind.OPEN
+    starting = rig.start(config, generator)
+    with starting.worker as worker:
+        opened: Opened = worker.receive(timeout_s=rig.timeout_s)
+        stage.kind = FailureKind.PLACEMENT
+        require_placement(opened.placement, config.options.provider)
+        stage.kind = FailureKind.ERROR
+        parity = check_parity(rig, config, worker)
+        warmed: WarmUp = worker.ask(
+            Warm(plan=rig.warm_up_plan(config, DROP_RATIO * _latency_ns(baseline, config))), timeout_s=rig.timeout_s
+        )
+        worker.freeze()
+        entrant = Entrant(config=config, worker=worker, latency_ns=warmed.latency_ns)
+        rounds = paired_rounds(rig, entrant, baseline, generator)
+        readings = read(rig, starting, opened, [r.blocks[TRIAL] for r in rounds])
+    differences = [r.values[TRIAL] - r.values[BASELINE] for r in rounds]
+    result = TrialResult(
+        config=config,
+        readings=readings,
+        parity=parity,
+        log_ratio=hodges_lehmann(differences),
+        log_ratio_error=hodges_lehmann_error(differences),
+        blocks=tuple(r.blocks[TRIAL] for r in rounds),
+        placement=opened.placement,
+        notes=_notes(config, opened, warmed),
+    )
+    return within_limits(rig, result)
+
+
+def _latency_ns(baseline: Entrant, config: TrialConfig) -> float:
+    """What a call of `config` would take at the baseline's speed, in ns."""
+    return baseline.latency_ns * config.batch / baseline.config.batch
+
+
+def check_parity(rig: Rig, config: TrialConfig, worker: WorkerProcess) -> Parity:
+    """Agreement with stock on every input, stale replays, and the user's metric, before any time is spent on timing."""
+    reference = rig.references[config.batch]
+    parity: Parity = worker.ask(
+        Check(reference=reference, tolerance=rig.tolerance, count=rig.checked), timeout_s=rig.timeout_s
+    )
+    if config.options.cuda_graph:
+        stale = worker.ask(CheckStale(reference=reference), timeout_s=rig.timeout_s)
+        if stale is not None:
+            raise _TrialError(TrialFailure(config=config, kind=FailureKind.STALE_OUTPUT, reason=stale, parity=parity))
+    if rig.limits.evaluation is not None and rig.baseline_metric is not None:
+        metric = float(worker.ask(Evaluate(target=rig.limits.evaluation), timeout_s=rig.build_timeout_s))
+        drop = rig.baseline_metric - metric
+        parity = replace(parity, metric=metric, drop=drop)
+        if parity.passed and drop > rig.limits.max_drop:
+            reason = (
+                f"the metric falls from {rig.baseline_metric:.4g} to {metric:.4g}, by more than {rig.limits.max_drop:g}"
+            )
+            parity = replace(parity, passed=False, reason=reason)
+    if not parity.passed:
+        reason = (parity.reason or "outputs differ from stock's") + _saturation(rig, config)
+        raise _TrialError(TrialFailure(config=config, kind=FailureKind.PARITY, reason=reason, parity=parity))
+    return parity
+
+
+def _saturation(rig: Rig, config: TrialConfig) -> str:
+    """Names the likely cause: without VNNI, 8-bit products are summed in pairs of 16 bits, which saturate."""
+    quantise = config.recipe.quantise
+    if quantise is None or quantise.reduce_range or config.options.provider is not Provider.CPU:
+        return ""
+    if has_vnni(rig.machine.isa):
+        return ""
+    return "; this CPU has no VNNI, where 8-bit weights saturate 16-bit sums (7-bit weights do not)"
+
+
+def paired_rounds(rig: Rig, entrant: Entrant, baseline: Entrant, generator: random.Random) -> list[Round]:
+    """Five undisturbed rounds of the pair.
+
+    Raises:
+        EvidenceError: the machine was disturbed in too many of them.
+    """
+    rounds: list[Round] = []
+    tries = 0
+    while len(rounds) < SCREEN_ROUNDS:
+        if tries == SCREEN_ROUNDS + MOST_DISTURBED:
+            raise EvidenceError(f"{MOST_DISTURBED} rounds were disturbed from outside: the machine is too noisy")
+        found = _round(rig, {TRIAL: entrant, BASELINE: baseline}, tries, generator)
+        tries += 1
+        rounds += [found] if found.discarded is None else []
+    return rounds
+
+
+def _round(rig: Rig, live: Mapping[str, Entrant], number: int, generator: random.Random) -> Round:
+    """One round of the pair; a worker that ends in it ends the trial."""
+    found = measure_round(
+        live,
+        number=number,
+        objective=rig.objective,
+        generator=generator,
+        watch=rig.watch,
+        timeout_s=rig.timeout_s,
+    )
+    for key in (BASELINE, TRIAL):
+        if key in found.lost:
+            raise found.lost[key]
+    return found
+
+
+def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) -> Readings:
+    """Everything else that is read of a trial. The worker is live; the last thing asked of it."""
+    worker, config = starting.worker, starting.config
+    use, device = _watch(rig, worker, config)
+    quantiles = quantiles_of([[block.latency_ns for block in blocks]])
+    median_ns = quantiles[0].value_ns
+    if median_ns is None:
+        raise EvidenceError("no run was timed")
+    return Readings(
+        quantiles=quantiles,
+        items_per_s=config.batch / median_ns * 1e9,
+        open_ns=opened.open_ns,
+        first_run_ns=opened.first_run_ns,
+        artefact_bytes=starting.artefact_bytes,
+        peak_rss_bytes=worker.memory_bytes("VmHWM"),
+        steady_rss_bytes=worker.memory_bytes("VmRSS"),
+        cpu_cores_running=use.cores_running,
+        cpu_cores_after=use.cores_after,
+        device_memory_bytes=None if device["memory"] is None else int(device["memory"]),
+        gpu_utilisation=device["utilisation"],
+        power_watts=device["power"],
+        energy_joules=device["energy"],
+    )
+
+
+def _watch(rig: Rig, worker: WorkerProcess, config: TrialConfig) -> tuple[CpuUse, dict[str, float | None]]:
+    """CPU use in and after runs; on CUDA also what NVML says of the device in the middle of them."""
+    nothing: dict[str, float | None] = dict.fromkeys(("memory", "utilisation", "power", "energy"))
+    if rig.device is None or config.options.provider is not Provider.CUDA:
+        return worker.ask(WatchCpu(), timeout_s=rig.timeout_s), nothing
+    before = rig.device.read([worker.pid])
+    worker.send(WatchCpu(seconds=CUDA_WATCH_S))
+    time.sleep(CUDA_WATCH_S * 0.7)  # NVML averages over up to a second: late readings are of this session alone
+    during = rig.device.read([worker.pid])
+    use: CpuUse = worker.receive(timeout_s=rig.timeout_s)
+    after = rig.device.read([worker.pid])
+    begin, end = before.get("gpu0.energy_joules"), after.get("gpu0.energy_joules")
+    return use, {
+        "memory": during.get("gpu0.process_memory_bytes"),
+        "utilisation": during.get("gpu0.utilisation"),
+        "power": during.get("gpu0.power_watts"),
+        "energy": None if begin is None or end is None else (end - begin) / use.runs,
+    }
+
+
+def quantiles_of(processes: Sequence[Sequence[Sequence[int]]]) -> tuple[Quantile, ...]:
+    """p50, p90, p95 and p99 over process -> block -> run times in ns."""
+    return tuple(quantile(processes, q) for q in QUANTILES)
+
+
+def _notes(config: TrialConfig, opened: Opened, warmed: WarmUp) -> tuple[Note, ...]:
+    notes = []
+    if warmed.was_dropped:
+        text = f"more than {DROP_RATIO:g} times slower than stock after 3 runs: its warm-up was cut short"
+        notes.append(Note(caution=Caution.NO_STEADY_STATE, text=text))
+    elif not warmed.is_steady:
+        text = f"run times were still drifting after a warm-up of {warmed.runs} runs"
+        notes.append(Note(caution=Caution.NO_STEADY_STATE, text=text))
+    elsewhere = misplaced(opened.placement, config.options.provider)
+    if elsewhere is not None:
+        notes.append(Note(caution=Caution.PARTLY_ELSEWHERE, text=elsewhere))
+    return tuple(notes)
+
+
+def within_limits(rig: Rig, result: TrialResult) -> Trial:
+    """`result`, or a failure that says which limit it breaks. A percentile without evidence cannot break one."""
+    memory, p99 = result.readings.peak_rss_bytes, result.readings.quantile_ns(0.99)
+    reason = None
+    if rig.limits.max_memory_bytes is not None and memory is not None and memory > rig.limits.max_memory_bytes:
+        reason = f"takes {memory / 1e6:.0f} MB at its peak, more than {rig.limits.max_memory_bytes / 1e6:.0f} MB"
+    seen = p99 if p99 is not None else result.readings.quantile_ns(0.9)
+    if rig.limits.max_p99_ns is not None and seen is not None and seen > rig.limits.max_p99_ns:
+        word = "p99" if p99 is not None else "p90, and so p99,"
+        reason = f"{word} is {seen / 1e6:.3g} ms, above {rig.limits.max_p99_ns / 1e6:.3g} ms"
+    if reason is None:
+        return result
+    return TrialFailure(
+        config=result.config,
+        kind=FailureKind.CONSTRAINT,
+        reason=reason,
+        parity=result.parity,
+        readings=result.readings,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """The baseline: live, with what was read of it, its metric, and how well it agrees with itself."""
+
+    entrant: Entrant
+    setup_s: float
+    round_s: float
+    result: TrialResult
+    metric: float | None
+    self_parity: Parity
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether two runs on the same inputs gave the same outputs, to float rounding."""
+        return self.self_parity.score >= SELF_AGREEMENT
+
+
+def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
+    """Open the model as given with the runtime's stock settings, and record the outputs that all others must match.
+
+    The entrant stays live: every trial is paired with it. `rig.references` are written for every batch size.
+
+    Raises:
+        ModelError: the model cannot be run at all, with the reason.
+    """
+    for batch, path in rig.references.items():
+        if batch != config.batch:
+            _record(rig, replace(config, batch=batch), generator)
+        elif path.exists():
+            path.unlink()
+    starting = rig.start(config, generator)
+    worker = starting.worker
+    try:
+        opened: Opened = worker.receive(timeout_s=rig.timeout_s)
+        require_placement(opened.placement, config.options.provider)
+        reference = rig.references[config.batch]
+        worker.ask(Record(path=reference), timeout_s=rig.timeout_s)
+        agreement: Parity = worker.ask(
+            Check(reference=reference, tolerance=SELF_AGREEMENT, count=rig.checked), timeout_s=rig.timeout_s
+        )
+        broken = next((output for output in agreement.outputs if output.problem is not None), None)
+        if broken is not None:
+            raise ModelError(
+                f"stock's own output {broken.name} cannot be compared: {broken.problem}",
+                hint="give real inputs with --inputs",
+            )
+        metric = None
+        if rig.limits.evaluation is not None:
+            metric = float(worker.ask(Evaluate(target=rig.limits.evaluation), timeout_s=rig.build_timeout_s))
+        warmed: WarmUp = worker.ask(Warm(plan=rig.warm_up_plan(config)), timeout_s=rig.timeout_s)
+        setup_s = time.monotonic() - starting.began_s
+        entrant = Entrant(config=config, worker=worker, latency_ns=warmed.latency_ns)
+        rounds = [_round(rig, {BASELINE: entrant}, number, generator) for number in range(SCREEN_ROUNDS)]
+        blocks = [found.blocks[BASELINE] for found in rounds]
+        readings = read(rig, starting, opened, blocks)
+        worker.freeze()
+    except BaseException:
+        worker.close()
+        raise
+    result = TrialResult(
+        config=config,
+        readings=readings,
+        parity=Parity(score=1.0, passed=True, outputs=(), samples=agreement.samples, metric=metric),
+        log_ratio=0.0,
+        log_ratio_error=0.0,
+        blocks=tuple(blocks),
+        placement=opened.placement,
+        notes=_notes(config, opened, warmed),
+    )
+    return Stock(
+        entrant=entrant,
+        setup_s=setup_s,
+        round_s=min(found.cost_s for found in rounds),
+        result=result,
+        metric=metric,
+        self_parity=agreement,
+    )
+
+
+def _record(rig: Rig, config: TrialConfig, generator: random.Random) -> None:
+    """Write stock's outputs for another batch size."""
+    starting = rig.start(config, generator)
+    with starting.worker as worker:
+        try:
+            worker.receive(timeout_s=rig.timeout_s)
+            worker.ask(Record(path=rig.references[config.batch]), timeout_s=rig.timeout_s)
+        except InferOptError as error:
+            raise ModelError(
+                f"the model does not run with batch {config.batch}: {error.what}", hint="leave that --batch out"
+            ) from error

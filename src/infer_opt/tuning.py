@@ -1,0 +1,267 @@
+"""`infer-opt tune`: inspect, screen, race, confirm, bundle. Each chapter lives on the floor below."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from infer_opt import bundle, concluding
+from infer_opt.budget import Budget
+from infer_opt.concluding import Outcome
+from infer_opt.config import TrialConfig
+from infer_opt.confirming import Confirmation, Epoch, confirm, plan_rounds
+from infer_opt.errors import ModelError
+from infer_opt.presets import Preset
+from infer_opt.racing import Race, race
+from infer_opt.reports.documents import tuning_document
+from infer_opt.results import Caution, Note, Progress, Trial, TrialResult, Tuning
+from infer_opt.rig import Rig
+from infer_opt.search.screen import Exhaustive, promising
+from infer_opt.search.space import candidates, stock
+from infer_opt.setting_up import Request, Setup, cache_folder, scratch_folder, set_up
+from infer_opt.stats.confirm import LOOKS
+from infer_opt.store.database import Store
+from infer_opt.transforms.cache import ArtefactCache
+from infer_opt.trials import SCREEN_ROUNDS, Stock, run_stock, run_trial
+from infer_opt.workers.process import WorkerError
+
+SCREEN, STOCK, RACE, CONFIRM = "screen", "stock", "race", "confirm"  # phases in the store
+SCREEN_SHARE = 0.55  # of the budget at most: an unconfirmed winner is worth nothing
+WRITING_S = 1.0  # what the bundle and the report take at the end
+CACHE_BYTES = 10_000_000_000
+CHECK_S = 2.0  # what checking parity may take a trial
+
+Show = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """One call of `tune`: the request, how much to try, and where results go."""
+
+    request: Request
+    preset: Preset
+    out: Path
+    force: bool = False
+    resume: bool = False
+    keep_default: bool = False
+    store_url: str | None = None
+
+
+def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
+    """The fastest configuration that is proven faster than stock and agrees with it, as a bundle; or stock, and why.
+
+    Raises:
+        InferOptError: the request cannot be met, or the model does not run at all. A failed trial never raises.
+    """
+    bundle.check_target(errand.out, force=errand.force)
+    with (
+        Store.open(errand.store_url) as store,
+        scratch_folder() as scratch,
+        ArtefactCache(cache_folder() / "artefacts") as cache,
+    ):
+        show(Progress(stage="inspect", detail=str(errand.request.model)))
+        setup = set_up(errand.request, scratch, cache)
+        notebook = _open_notebook(store, errand, setup)
+        show(Progress(stage="stock", detail="opening the model as given"))
+        base, setup = _measure_stock(setup)
+        try:
+            store.save_trial(notebook.id, base.result, phase=STOCK)
+            trials = _screen(errand, setup, base, notebook, budget, show)
+        finally:
+            base.entrant.worker.close()
+        raced = _race(errand, setup, base, trials, notebook, budget, show)
+        confirmation = _confirm(errand, setup, base, raced, notebook, budget, show)
+        outcome = concluding.conclude(setup, base, trials, raced, confirmation, was_interrupted=budget.was_interrupted)
+        show(Progress(stage="bundle", detail=str(errand.out)))
+        tuning = _result(errand, setup, outcome, budget)
+        concluding.write_bundle(setup, tuning, errand.out, keep_default=errand.keep_default)
+        if not budget.was_interrupted:
+            store.finish(notebook.id, tuning_document(tuning))
+        cache.prune(CACHE_BYTES)
+        return tuning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notebook:
+    """This tuning's place in the store, and what an earlier, cut-off call of it left there."""
+
+    store: Store
+    id: str
+    trials: tuple[Trial, ...] = ()
+    finalists: tuple[str, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+
+
+def _open_notebook(store: Store, errand: Errand, setup: Setup) -> Notebook:
+    key = errand.request.key(setup.rig.facts.content_hash, errand.preset.trials)
+    known = store.unfinished(key) if errand.resume else None
+    if known is None:
+        return Notebook(store=store, id=store.begin(key, errand.request.to_dict()))
+    races = store.records(known, RACE)
+    finalists = tuple(races[-1].payload["finalists"]) if races else ()
+    epochs = tuple(concluding.epoch_from(record.payload) for record in store.records(known, CONFIRM))
+    return Notebook(
+        store=store,
+        id=known,
+        trials=store.trials(known, SCREEN),
+        finalists=finalists,
+        epochs=tuple(epoch for epoch in epochs if concluding.is_complete(epoch, finalists)),
+    )
+
+
+def _measure_stock(setup: Setup) -> tuple[Stock, Setup]:
+    """The live baseline, and a rig that knows what it needs of it: its metric, its own noise, how much to check."""
+    try:
+        base = run_stock(setup.rig, stock(setup.surroundings), setup.generator)
+    except WorkerError as error:
+        raise ModelError(
+            f"the model does not run with stock settings: {error.what}", hint="infer-opt doctor looks at the machine"
+        ) from error
+    rig, notes = setup.rig, list(setup.notes)
+    if not base.is_deterministic:
+        text = f"two runs of stock on the same inputs agree to {base.self_parity.score:.6f}: no trial is asked for more"
+        notes.append(Note(caution=Caution.NONDETERMINISTIC, text=text))
+        rig = replace(rig, tolerance=min(rig.tolerance, base.self_parity.score))
+    checked = max(8, min(64, int(CHECK_S * 1e9 / base.entrant.latency_ns)))
+    rig = replace(rig, baseline_metric=base.metric, checked=checked)
+    return base, replace(setup, rig=rig, notes=(*notes, *base.result.notes))
+
+
+def _screen(
+    errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budget: Budget, show: Show
+) -> tuple[Trial, ...]:
+    """Every candidate that time allows, each in a process of its own, each kept at once."""
+    space = candidates(setup.surroundings)
+    strategy = Exhaustive(space, most=errand.preset.trials)
+    known = {config.key for config in space}
+    done = [trial for trial in notebook.trials if trial.config.key in known]
+    costs = [base.setup_s + 2 * SCREEN_ROUNDS * base.round_s + 1.0]
+    reserve = _reserve_s(errand, base)
+    while waiting := strategy.next(done):
+        cost = sum(costs[-8:]) / len(costs[-8:])
+        spent = budget.elapsed_s + cost > SCREEN_SHARE * budget.total_s and len(done) > 0
+        if notebook.finalists or spent or not budget.fits(cost, reserve_s=reserve):
+            break
+        config = waiting[0]
+        show(Progress(stage="screen", done=len(done), total=len(done) + len(waiting), detail=config.label))
+        before = budget.elapsed_s
+        trial = run_trial(setup.rig, config, base.entrant, setup.generator)
+        if not base.entrant.worker.is_alive:
+            raise ModelError("the stock session died while it was being measured", hint="try again with --resume")
+        costs.append(budget.elapsed_s - before)
+        notebook.store.save_trial(notebook.id, trial, phase=SCREEN)
+        done.append(trial)
+    return tuple(done)
+
+
+def _race(
+    errand: Errand, setup: Setup, base: Stock, trials: Sequence[Trial], notebook: Notebook, budget: Budget, show: Show
+) -> Race | None:
+    """The promising ones live at once, when there are more of them than can be confirmed."""
+    entrants = _affordable(setup.rig, promising(trials, most=errand.preset.entrants))
+    by_key = {trial.config.key: trial.config for trial in entrants}
+    finalists = 1 + errand.preset.rivals
+    if notebook.finalists:
+        survivors = tuple(key for key in notebook.finalists if any(trial.config.key == key for trial in trials))
+        return concluding.settled_race(survivors, trials)
+    if len(by_key) <= finalists or budget.was_interrupted:
+        raced = concluding.settled_race(tuple(by_key), trials)
+    else:
+        show(Progress(stage="race", detail=f"{len(by_key)} configurations against stock"))
+        reserve = _reserve_s(errand, base)
+        raced = race(
+            setup.rig,
+            by_key,
+            base.result.config,
+            generator=setup.generator,
+            goes_on=lambda cost_s: budget.fits(cost_s, reserve_s=reserve),
+        )
+        raced = concluding.break_ties(raced, trials)
+    raced = replace(raced, survivors=concluding.finalists_of(raced, most=finalists))
+    notebook.store.save_rounds(notebook.id, RACE, 0, {"finalists": list(raced.survivors), "rounds": raced.rounds})
+    return raced
+
+
+def _confirm(
+    errand: Errand, setup: Setup, base: Stock, raced: Race | None, notebook: Notebook, budget: Budget, show: Show
+) -> Confirmation | None:
+    """Fresh processes, fresh data: the only source of claims."""
+    if raced is None or not raced.survivors:
+        return None
+    contenders = {key: raced.configs[key] for key in raced.survivors}
+    setup_s = base.setup_s * (len(contenders) + 2)
+    round_s = base.round_s * (len(contenders) + 2)
+    rounds = plan_rounds(setup_s, round_s, variance_round=0.05**2, left_s=budget.left_s - WRITING_S)
+    seen = list(notebook.epochs)
+
+    def keep(epoch: Epoch) -> None:
+        notebook.store.save_rounds(notebook.id, CONFIRM, len(seen), concluding.epoch_record(epoch))
+        seen.append(epoch)
+
+    def fits(cost_s: float) -> bool:
+        show(Progress(stage="confirm", done=len(seen), total=errand.preset.epochs, detail=_names(contenders)))
+        expected = cost_s or setup_s + rounds * round_s
+        return budget.fits(expected, reserve_s=WRITING_S)
+
+    return confirm(
+        setup.rig,
+        contenders,
+        base.result.config,
+        generator=setup.generator,
+        rounds=rounds,
+        most=errand.preset.epochs,
+        fits=fits,
+        done=notebook.epochs,
+        keep=keep,
+    )
+
+
+def _names(contenders: Mapping[str, TrialConfig]) -> str:
+    return ", ".join(config.label for config in contenders.values())
+
+
+def _reserve_s(errand: Errand, base: Stock) -> float:
+    """What the first looks of the confirmation take: six epochs of stock, its clone and the winner."""
+    entrants = 3 + errand.preset.rivals
+    return LOOKS[1] * entrants * (base.setup_s + 20 * base.round_s) + WRITING_S
+
+
+def _affordable(rig: Rig, entrants: Sequence[TrialResult]) -> tuple[TrialResult, ...]:
+    """As many of the best as fit into memory at once, beside stock and its clone."""
+    if rig.cap_bytes is None:
+        return tuple(entrants)
+    kept: list[TrialResult] = []
+    used = 0
+    for trial in entrants:
+        used += trial.readings.peak_rss_bytes or 0
+        if used * (len(kept) + 3) / (len(kept) + 1) > rig.cap_bytes and kept:
+            break
+        kept.append(trial)
+    return tuple(kept)
+
+
+def _result(errand: Errand, setup: Setup, outcome: Outcome, budget: Budget) -> Tuning:
+    return Tuning(
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        objective=setup.rig.objective,
+        model=setup.rig.facts,
+        machine=setup.rig.machine,
+        baseline=outcome.baseline,
+        winner=outcome.winner,
+        comparison=outcome.comparison,
+        standings=outcome.standings,
+        notes=(*setup.notes, *outcome.notes),
+        bundle=str(errand.out),
+        elapsed_s=budget.elapsed_s,
+        budget_s=budget.total_s,
+        settings=_settings(errand),
+    )
+
+
+def _settings(errand: Errand) -> dict[str, Any]:
+    """What was asked for, as plain JSON types."""
+    return errand.request.to_dict() | {
+        "preset": {name: getattr(errand.preset, name) for name in errand.preset.__struct_fields__},
+        "keep_default": errand.keep_default,
+    }

@@ -1,0 +1,221 @@
+"""The worker's side: `python -m infer_opt.workers.child FD PARENT`. One session, one command at a time.
+
+Errors that a user can meet go back as answers. Anything else ends the process with its traceback on standard error,
+and the tuner turns that into a failed trial: a worker that is in an unknown state measures nothing more.
+"""
+
+import sys
+
+from infer_opt.workers.isolation import be_expendable, die_with
+
+if __name__ == "__main__":  # before the imports below: a tuner may die while they run
+    die_with(int(sys.argv[2]))
+    be_expendable()
+
+import gc
+import importlib
+import importlib.util
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from infer_opt.errors import InferOptError, ModelError
+from infer_opt.measure import ClockCost, WarmUp, clock_cost, measure_block, plan_block, warm_up
+from infer_opt.protocols import Session
+from infer_opt.results import Block, Parity
+from infer_opt.workers import messages
+
+
+class Worker:
+    """The state of one worker: a session, its inputs, and what is known about its speed."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.feeds: tuple[dict[str, Any], ...] = ()
+        self.timed: tuple[dict[str, Any], ...] = ()
+        self.cost: ClockCost = clock_cost()
+        self.latency_ns = 1e6
+
+    def answer(self, command: object) -> object:
+        """The answer to one command."""
+        handlers: dict[type, Callable[[Any], object]] = {
+            messages.Open: self.open,
+            messages.Record: self.record,
+            messages.Check: self.check,
+            messages.CheckStale: self.check_stale,
+            messages.Evaluate: self.evaluate,
+            messages.Warm: self.warm,
+            messages.Measure: self.measure,
+            messages.WatchCpu: self.watch_cpu,
+            messages.Call: call,
+        }
+        return handlers[type(command)](command)
+
+    @property
+    def opened(self) -> Session:
+        """The session; commands that need one come after Open."""
+        if self.session is None:
+            raise ModelError("no session is open in this worker")
+        return self.session
+
+    def open(self, command: messages.Open) -> messages.Opened:
+        """Open, and run once: both are cold start."""
+        from infer_opt.models.inputs import load_feeds
+        from infer_opt.runtimes import open_runtime
+
+        self.feeds = tuple(load_feeds(command.feeds))
+        self.timed = self.feeds[: command.timed]
+        runtime = open_runtime(command.runtime)
+        version = runtime.version()  # imports the library, which is not what opening an artefact costs
+        begin = time.perf_counter_ns()
+        self.session = runtime.open(command.artefact, command.options)
+        opened = time.perf_counter_ns()
+        self.session.run(self.timed[0])
+        ran = time.perf_counter_ns()
+        gc.collect()
+        gc.freeze()
+        return messages.Opened(
+            open_ns=opened - begin,
+            first_run_ns=ran - opened,
+            placement=self.session.placement,
+            inputs=self.session.inputs,
+            outputs=self.session.outputs,
+            runtime_version=version,
+        )
+
+    def record(self, command: messages.Record) -> None:
+        """Outputs for all inputs, to a file that Check reads. Pickled: outputs may be lists and maps."""
+        import pickle
+
+        answers = [self.opened.run(feed) for feed in self.feeds]
+        temporary = command.path.with_suffix(f".{os.getpid()}")
+        temporary.write_bytes(pickle.dumps(answers, protocol=5))
+        temporary.replace(command.path)
+
+    def check(self, command: messages.Check) -> Parity:
+        """Parity with a recorded file."""
+        from infer_opt.parity import compare
+
+        answers = [self.opened.run(feed) for feed in self.feeds[: command.count]]
+        return compare(_recorded(command.reference)[: len(answers)], answers, tolerance=command.tolerance)
+
+    def check_stale(self, command: messages.CheckStale) -> str | None:
+        """A session that replays old outputs gives equal answers where the reference's differ."""
+        from infer_opt.parity import find_stale
+
+        answers = [self.opened.run(feed) for feed in self.timed]
+        return find_stale(_recorded(command.reference)[: len(answers)], answers)
+
+    def evaluate(self, command: messages.Evaluate) -> float:
+        """The user's metric over this session."""
+        function = resolve(command.target)
+        try:
+            value = float(function(self.opened.run))
+        except (TypeError, ValueError, KeyError, ImportError, OSError) as error:
+            raise ModelError(
+                f"--eval {command.target} failed: {type(error).__name__}: {error}",
+                hint="it is called with run({name: array}) -> {name: array} and returns a number, higher is better",
+            ) from error
+        if value != value:
+            raise ModelError(f"--eval {command.target} gave NaN")
+        return value
+
+    def warm(self, command: messages.Warm) -> WarmUp:
+        """Warm up; later blocks are planned from the latency seen."""
+        result = warm_up(self.opened, self.timed, plan=command.plan, cost=self.cost)
+        self.latency_ns = result.latency_ns
+        return result
+
+    def measure(self, command: messages.Measure) -> Block:
+        """One block."""
+        plan = plan_block(self.latency_ns, self.cost, after_stop=command.after_stop)
+        return measure_block(self.opened, self.timed, plan=plan, start=command.start, clock_ns=self.cost.call_ns)
+
+    def watch_cpu(self, command: messages.WatchCpu) -> messages.CpuUse:
+        """How many cores the session keeps busy while it runs, and while nobody asks it anything."""
+        run, feeds = self.opened.run, itertools.cycle(self.timed)
+        begin, cpu, runs = time.perf_counter(), time.process_time(), 0
+        while time.perf_counter() - begin < command.seconds or runs < 3:
+            run(next(feeds))
+            runs += 1
+        ran, busy = time.perf_counter(), time.process_time()
+        time.sleep(command.rest_s)
+        rested, idle = time.perf_counter(), time.process_time()
+        return messages.CpuUse(
+            cores_running=(busy - cpu) / (ran - begin),
+            cores_after=(idle - busy) / (rested - ran),
+            runs=runs,
+            seconds=ran - begin,
+        )
+
+
+def call(command: messages.Call) -> object:
+    """The result of a function of ours."""
+    return resolve(command.target)(*command.arguments, **dict(command.keywords))
+
+
+def resolve(target: str) -> Callable[..., Any]:
+    """`package.module:function`, or `path/to/file.py:function`, as a callable.
+
+    Raises:
+        ModelError: there is no such module or function.
+    """
+    place, _, name = target.rpartition(":")
+    try:
+        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        function = getattr(module, name)
+    except (ImportError, AttributeError, OSError, ValueError, SyntaxError) as error:
+        raise ModelError(
+            f"cannot load {target}: {error}", hint="name it as package.module:function or path/to/file.py:function"
+        ) from error
+    if not callable(function):
+        raise ModelError(f"{target} is not a function")
+    return function  # type: ignore[no-any-return]
+
+
+def _load_file(path: Path) -> Any:
+    if not path.is_file():
+        raise ImportError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))
+    spec.loader.exec_module(module)
+    return module
+
+
+def _recorded(path: Path) -> list[dict[str, Any]]:
+    import pickle
+
+    # Written by another worker of the same tuning into its private folder; never a file that a user names.
+    answers: list[dict[str, Any]] = pickle.loads(path.read_bytes())  # noqa: S301
+    return answers
+
+
+def _commands(connection: Connection) -> Iterator[object]:
+    while True:
+        try:
+            yield connection.recv()
+        except EOFError:
+            return
+
+
+def serve(connection: Connection) -> None:
+    """Answer commands until the tuner closes its end."""
+    worker = Worker()
+    for command in _commands(connection):
+        try:
+            answer = worker.answer(command)
+        except (InferOptError, MemoryError) as error:
+            answer = messages.Failed(error=error)
+        connection.send(answer)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path.cwd()))  # where `--eval package.module:function` is looked for
+    serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,85 @@
+"""Randomised complete blocks: each round visits each live configuration once, all others stopped meanwhile."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from infer_opt.config import Objective, TrialConfig
+from infer_opt.results import Block
+from infer_opt.stats.rounds import block_value
+from infer_opt.workers.messages import Measure
+from infer_opt.workers.process import WorkerError, WorkerProcess
+
+# Judges one round by what happened outside the workers: called at its start with the live process ids, it gives a
+# function to be called at its end, which gives the reason to discard the round, or None.
+Watch = Callable[[Sequence[int]], Callable[[], str | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrant:
+    """A configuration that is live: a worker with an open, warmed-up session that takes about `latency_ns` a call."""
+
+    config: TrialConfig
+    worker: WorkerProcess
+    latency_ns: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One block of each live configuration. `values` are ln(ns an item); `discarded` says why it does not count.
+
+    `lost` holds those whose worker ended in this round, with its error; they have no block and no value.
+    """
+
+    number: int
+    order: tuple[str, ...]
+    blocks: Mapping[str, Block]
+    values: Mapping[str, float]
+    discarded: str | None
+    lost: Mapping[str, WorkerError]
+    cost_s: float
+
+
+def measure_round(
+    live: Mapping[str, Entrant], *, number: int, objective: Objective, generator: random.Random, watch: Watch,
+    timeout_s: float = 120.0,
+) -> Round:  # fmt: skip
+    """One block of each of `live` in fresh random order, on the same inputs.
+
+    Whether the round counts is decided by `watch`, which sees no latency.
+    """
+    order = list(live)
+    generator.shuffle(order)
+    begin = time.monotonic()
+    over = watch([entrant.worker.pid for entrant in live.values()])
+    blocks: dict[str, Block] = {}
+    lost: dict[str, WorkerError] = {}
+    for key in order:
+        worker = live[key].worker
+        try:
+            blocks[key] = worker.ask(Measure(start=number), timeout_s=timeout_s)
+        except WorkerError as error:
+            lost[key] = error
+        worker.freeze()
+    reason = over()
+    return Round(
+        number=number,
+        order=tuple(order),
+        blocks=blocks,
+        values={key: item_value(block, live[key].config.batch, objective) for key, block in blocks.items()},
+        discarded=reason,
+        lost=lost,
+        cost_s=time.monotonic() - begin,
+    )
+
+
+def item_value(block: Block, batch: int, objective: Objective) -> float:
+    """ln(ns an item) of a block: its median for latency, its mean for throughput."""
+    return block_value(block.latency_ns, objective) - math.log(batch)
+
+
+def never_disturbed(pids: Sequence[int]) -> Callable[[], str | None]:
+    """A Watch that discards nothing: for machines where interference cannot be seen."""
+    return lambda: None

@@ -13,9 +13,10 @@ from infer_opt import bundle
 from infer_opt.config import TrialConfig
 from infer_opt.confirming import Confirmation, Epoch
 from infer_opt.racing import Race
+from infer_opt.reports import Format
 from infer_opt.reports.documents import to_json, tuning_document
 from infer_opt.reports.pareto import front
-from infer_opt.reports.tuning import Format, render
+from infer_opt.reports.tuning import render
 from infer_opt.results import (
     Block,
     Caution,

@@ -267,7 +267,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """What `bench` gives: one configuration, or a paired comparison of `subject` against `reference`."""
+    """What `bench` gives: one configuration, or a paired comparison of `subject` against `reference`.
+
+    `median_ns` is that of one configuration over fresh processes; None for a comparison. `claim` and `claim_holds` are
+    set for a bundle that is compared with its own stock; None in `claim_holds` means that it cannot be told.
+    """
 
     subject: str
     reference: str | None
@@ -278,6 +282,7 @@ class Benchmark:
     claim_holds: bool | None
     claim: str | None
     machine: MachineFacts
+    median_ns: Estimate | None = None
     notes: tuple[Note, ...] = ()
 
 

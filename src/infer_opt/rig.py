@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from infer_opt.config import Objective, Provider, TrialConfig, Workload
@@ -39,6 +39,7 @@ class Rig:
     """What every trial of one tuning shares.
 
     `feeds` maps a batch size to a file of batched inputs, `references` to what the stock session answered for them.
+    `given` are finished artefacts of entrants by key, for comparisons of files that no recipe made.
     """
 
     model: Path
@@ -60,6 +61,7 @@ class Rig:
     checked: int = 64
     baseline_metric: float | None = None
     device: Monitor | None = None
+    given: Mapping[str, Path] = field(default_factory=dict)
 
     def artefact(self, config: TrialConfig) -> Path:
         """The file that the recipe of `config` makes of the model, from the cache when it was made before.
@@ -96,10 +98,10 @@ class Rig:
             ),
         )
 
-    def start(self, config: TrialConfig, generator: random.Random) -> "Starting":
+    def start(self, config: TrialConfig, generator: random.Random, *, key: str = "") -> "Starting":
         """A worker that is opening `config`; several can be opening at once. Closed on failure."""
         begin = time.monotonic()
-        artefact = self.artefact(config)
+        artefact = self.given.get(key) or self.artefact(config)
         worker = WorkerProcess(generator, cap_bytes=self.cap_bytes)
         try:
             worker.send(
@@ -137,7 +139,7 @@ class Rig:
         lost: dict[str, str] = {}
         try:
             for key in keys:
-                starting[key] = self.start(configs[key], generator)
+                starting[key] = self.start(configs[key], generator, key=key)
             for step in (self._settle, self._warm):
                 for key in [key for key in keys if key not in lost]:
                     try:

@@ -34,12 +34,12 @@ def workload_options(function: Function) -> Function:
         click.option(
             "--dim", "dims", multiple=True, metavar="NAME=VALUE", help="Size of a named dynamic dimension; repeatable.",
         ),
-        click.option("--batch", default="", metavar="N[,N...]", help="Items a call; several with --objective throughput."),
+        click.option("--batch", default="", metavar="N[,N...]", help="Items a call; several for throughput."),
         click.option(
             "--objective", type=choice(Objective), default=Objective.LATENCY.value, show_default=True,
             help="What faster means: time a call, or items a second.",
         ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random order and made-up input."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of orders and made-up inputs."),
         click.option(
             "--custom-ops", multiple=True, metavar="LIBRARY",
             help="A custom-operator library to load; it holds code, so none is loaded unless named.",

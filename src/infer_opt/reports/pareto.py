@@ -8,17 +8,13 @@ Point = tuple[float | None, ...]
 def front(points: Sequence[Point]) -> tuple[bool, ...]:
     """For each point, whether it is on the Pareto front. Lower is better in every coordinate.
 
-    A point falls to another that is as good wherever the point has a value, and better at least once. None is a value
-    that is not known: it never beats anything, and where it stands in the point, nothing can be said to beat it.
+    A point falls to another that is nowhere worse and somewhere better. None is a value that nobody knows: no point
+    falls to a None, and a None saves no point that falls in the other coordinates.
     """
-    return tuple(not any(_dominates(other, point) for other in points) for point in points)
+    return tuple(not any(_beats(other, point) for other in points) for point in points)
 
 
-def _dominates(one: Point, other: Point) -> bool:
+def _beats(one: Point, other: Point) -> bool:
     pairs = list(zip(one, other, strict=True))
-    known = [(mine, theirs) for mine, theirs in pairs if mine is not None and theirs is not None]
-    return (
-        len(known) == len(pairs)
-        and all(mine <= theirs for mine, theirs in known)
-        and any(mine < theirs for mine, theirs in known)
-    )
+    nowhere_worse = all(theirs is None or (mine is not None and mine <= theirs) for mine, theirs in pairs)
+    return nowhere_worse and any(mine is not None and theirs is not None and mine < theirs for mine, theirs in pairs)

@@ -60,7 +60,7 @@ class Row:
 def rows(tuning: Tuning) -> tuple[Row, ...]:
     """Every trial: the winner, then by time an item, then what failed. The baseline is always among them."""
     standings = list(tuning.standings)
-    for trial, fate in ((tuning.baseline, "baseline"), (tuning.winner, "winner")):
+    for trial, fate in ((tuning.baseline, "stock"), (tuning.winner, "winner")):
         if all(standing.trial.config != trial.config for standing in standings):
             standings.append(Standing(trial=trial, fate=fate, reason=""))
     return tuple(sorted((_row(standing, tuning) for standing in standings), key=_order))

@@ -1,0 +1,276 @@
+"""`infer-opt bench`: one configuration, or two in fresh paired processes, or a bundle against its own claim."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from infer_opt import bundle
+from infer_opt.budget import Budget
+from infer_opt.config import Recipe, TrialConfig
+from infer_opt.confirming import Confirmation, confirm, plan_rounds
+from infer_opt.errors import ConfigError, EvidenceError, ModelError
+from infer_opt.results import (
+    Benchmark,
+    Caution,
+    Comparison,
+    Estimate,
+    Note,
+    Progress,
+    TrialFailure,
+    TrialResult,
+    Verdict,
+)
+from infer_opt.rig import BASELINE, CLONE, Rig
+from infer_opt.setting_up import Request, Setup, cache_folder, scratch_folder, set_up
+from infer_opt.stats.confirm import LOOKS
+from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM, median_interval
+from infer_opt.transforms.cache import ArtefactCache
+from infer_opt.trials import Stock, quantiles_of, run_stock, run_trial
+from infer_opt.workers.rounds import measure_round
+
+SUBJECT = "subject"
+PRECISION = 0.01  # half-width of the median's interval at which one configuration is known well enough
+MOST_PROCESSES = 12
+SOLO_ROUNDS = 20
+
+Show = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """A model or bundle, as something to open: a file and how it is opened. `manifest` is set for a bundle."""
+
+    path: Path
+    artefact: Path
+    config: TrialConfig
+    manifest: bundle.Manifest | None = None
+
+    @property
+    def opened(self) -> TrialConfig:
+        """The configuration over the finished artefact: nothing more is done to the file."""
+        return replace(self.config, recipe=Recipe())
+
+
+def bench(request: Request, against: Path | None, *, budget: Budget, show: Show) -> Benchmark:
+    """Measure `request.model`; against another model or bundle when one is given, or the stock model of a bundle.
+
+    Raises:
+        InferOptError: a party cannot be run, or the two cannot be compared.
+    """
+    subject = open_party(request.model, request)
+    reference = open_party(against, request) if against is not None else _stock_of(subject)
+    with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
+        show(Progress(stage="inspect", detail=str(request.model)))
+        first = reference or subject
+        setup = set_up(_request_for(first, request), scratch, cache)
+        if reference is None:
+            return _alone(setup, subject, budget, show)
+        return _paired(setup, subject, reference, budget=budget, show=show, is_own_claim=against is None)
+
+
+def open_party(path: Path, request: Request) -> Party:
+    """A bundle opens as it says; a model with stock settings and the batch that was asked for.
+
+    Raises:
+        ModelError: a damaged bundle.
+        UnavailableError: a bundle that this machine cannot run rightly.
+    """
+    if path.is_dir() and bundle.is_bundle(path):
+        manifest = bundle.read(path)
+        bundle.check_files(manifest)
+        return Party(path=path, artefact=manifest.artefact, config=manifest.config, manifest=manifest)
+    batch = request.batches[0] if request.batches else 1
+    return Party(path=path, artefact=path, config=TrialConfig(batch=batch, runtime=request.runtime))
+
+
+def _stock_of(subject: Party) -> Party | None:
+    """What a bundle's claim was measured against, when it can still be found unchanged."""
+    manifest = subject.manifest
+    if manifest is None:
+        return None
+    stock = TrialConfig.from_dict(manifest.record["baseline"]["config"])
+    if manifest.config.recipe.is_stock:
+        if manifest.config.options == stock.options and manifest.config.batch == stock.batch:
+            return None  # the bundle is stock itself: there is no claim to hold
+        return Party(path=subject.path, artefact=manifest.artefact, config=stock)
+    kept = manifest.folder / bundle.DEFAULT / bundle.ARTEFACT
+    original = kept if kept.is_file() else Path(manifest.record["model"]["path"])
+    if not original.is_file():
+        raise ConfigError(
+            f"the model that this bundle was compared with is not at {original}",
+            hint="name it with --against MODEL, or make bundles with --keep-default",
+        )
+    return Party(path=original, artefact=original, config=stock)
+
+
+def _request_for(party: Party, request: Request) -> Request:
+    """The request with the reference's model, and the bundle's own inputs and sizes where the user gave none."""
+    manifest = party.manifest
+    inputs, dims = request.inputs, dict(request.dims)
+    if manifest is not None:
+        dims = {**manifest.record.get("dims", {}), **dims}
+    return replace(
+        request,
+        model=party.artefact,
+        batches=(party.config.batch,),
+        inputs=inputs,
+        dims=dims if inputs is None else dict(request.dims),
+        providers=(party.config.options.provider,),
+    )
+
+
+def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmark:
+    rig = replace(setup.rig, given={BASELINE: subject.artefact})
+    show(Progress(stage="stock", detail=str(subject.path)))
+    base = run_stock(rig, subject.opened, setup.generator)
+    base.entrant.worker.close()
+    blocks, medians = _processes(rig, subject, setup, budget=budget, show=show)
+    if not medians:
+        raise EvidenceError("the budget left no time for a single process", hint="give it more with --budget")
+    interval = median_interval(medians)
+    notes = [*setup.notes, *base.result.notes, *_precision_notes(interval, len(medians))]
+    quantiles = quantiles_of(blocks)
+    median_ns = interval.value
+    readings = replace(base.result.readings, quantiles=quantiles, items_per_s=subject.config.batch / median_ns * 1e9)
+    return Benchmark(
+        subject=str(subject.path),
+        reference=None,
+        trial=replace(base.result, config=subject.config, readings=readings),
+        reference_trial=None,
+        comparison=None,
+        parity=None,
+        claim_holds=None,
+        claim=None,
+        machine=rig.machine,
+        median_ns=interval,
+        notes=tuple(notes),
+    )
+
+
+def _processes(
+    rig: Rig, subject: Party, setup: Setup, *, budget: Budget, show: Show
+) -> tuple[list[list[tuple[int, ...]]], list[float]]:
+    """Fresh processes, one after another, until the median is known to 1 %: their blocks and ln medians."""
+    blocks: list[list[tuple[int, ...]]] = []
+    medians: list[float] = []
+    cost_s = 0.0
+    while len(medians) < MOST_PROCESSES and budget.fits(cost_s):
+        if len(medians) >= PROCESSES_FOR_A_CLAIM and _half_width(median_interval(medians)) <= PRECISION:
+            break
+        show(Progress(stage="bench", done=len(medians), total=MOST_PROCESSES, detail=str(subject.path)))
+        before = budget.elapsed_s
+        entrants, _ = rig.enter({BASELINE: subject.opened}, setup.generator)
+        try:
+            rounds = [
+                measure_round(
+                    entrants,
+                    number=number,
+                    objective=rig.objective,
+                    generator=setup.generator,
+                    watch=rig.watch,
+                    timeout_s=rig.timeout_s,
+                )
+                for number in range(SOLO_ROUNDS)
+            ]
+        finally:
+            entrants[BASELINE].worker.close()
+        kept = [one.blocks[BASELINE].latency_ns for one in rounds if one.discarded is None and not one.lost]
+        if kept:
+            blocks.append(kept)
+            runs = sorted(run for block in kept for run in block)
+            medians.append(math.log(runs[len(runs) // 2]))
+        cost_s = budget.elapsed_s - before
+    return blocks, medians
+
+
+def _half_width(interval: Estimate) -> float:
+    return (interval.high - interval.low) / 2 / interval.value
+
+
+def _precision_notes(interval: Estimate, processes: int) -> list[Note]:
+    notes = []
+    if processes < PROCESSES_FOR_A_CLAIM:
+        text = f"{processes} processes were measured, where {PROCESSES_FOR_A_CLAIM} make a claim"
+        notes.append(Note(caution=Caution.PROVISIONAL, text=text))
+    if _half_width(interval) > PRECISION:
+        text = f"the median is known to ±{_half_width(interval):.1%}, not to ±{PRECISION:.0%}"
+        notes.append(Note(caution=Caution.IMPRECISE, text=text))
+    return notes
+
+
+def _paired(
+    setup: Setup, subject: Party, reference: Party, *, budget: Budget, show: Show, is_own_claim: bool
+) -> Benchmark:
+    # The comparison is about time; how far outputs agree is reported, and refused only where they cannot be compared.
+    rig = replace(setup.rig, model=reference.artefact, tolerance=0.0)
+    show(Progress(stage="stock", detail=str(reference.path)))
+    base = run_stock(rig, reference.opened, setup.generator)
+    try:
+        show(Progress(stage="screen", detail=str(subject.path)))
+        trial = run_trial(replace(rig, model=subject.artefact), subject.opened, base.entrant, setup.generator)
+    finally:
+        base.entrant.worker.close()
+    if isinstance(trial, TrialFailure):
+        raise ModelError(f"{subject.path} cannot be compared with {reference.path}: {trial.reason}")
+    given = {SUBJECT: subject.artefact, BASELINE: reference.artefact, CLONE: reference.artefact}
+    found = _confirm(replace(rig, given=given), base, subject, setup, budget=budget, show=show)
+    comparison = found.comparisons.get(SUBJECT)
+    if comparison is None:
+        why = found.lost.get(SUBJECT, "the budget ended before two epochs were measured")
+        raise EvidenceError(f"no comparison: {why}", hint="give it more time with --budget")
+    claim, holds = _own_claim(subject, comparison) if is_own_claim else (None, None)
+    return Benchmark(
+        subject=str(subject.path),
+        reference=str(reference.path),
+        trial=_pooled(replace(trial, config=subject.config), SUBJECT, found),
+        reference_trial=_pooled(replace(base.result, config=reference.config), BASELINE, found),
+        comparison=replace(comparison, config=subject.config),
+        parity=trial.parity,
+        claim_holds=holds,
+        claim=claim,
+        machine=rig.machine,
+        notes=(*setup.notes, *trial.notes),
+    )
+
+
+def _confirm(rig: Rig, base: Stock, subject: Party, setup: Setup, *, budget: Budget, show: Show) -> Confirmation:
+    rounds = plan_rounds(3 * base.setup_s, 3 * base.round_s, variance_round=0.05**2, left_s=budget.left_s)
+    done = 0
+
+    def fits(cost_s: float) -> bool:
+        nonlocal done
+        show(Progress(stage="confirm", done=done, total=LOOKS[-1], detail=str(subject.path)))
+        done += 1
+        return budget.fits(cost_s or 3 * (base.setup_s + rounds * base.round_s))
+
+    return confirm(
+        rig, {SUBJECT: subject.opened}, base.result.config, generator=setup.generator, rounds=rounds, fits=fits
+    )
+
+
+def _pooled(result: TrialResult, key: str, found: Confirmation) -> TrialResult:
+    epochs = [[block.latency_ns for block in epoch.blocks[key]] for epoch in found.epochs if key in epoch.blocks]
+    quantiles = quantiles_of(epochs)
+    median_ns = quantiles[0].value_ns or math.nan
+    readings = replace(result.readings, quantiles=quantiles, items_per_s=result.config.batch / median_ns * 1e9)
+    return replace(result, readings=readings)
+
+
+def _own_claim(subject: Party, comparison: Comparison) -> tuple[str | None, bool | None]:
+    """The bundle's claim in words, and whether this measurement lies where the bundle said that it would.
+
+    None where too little was measured to say: neither inside the printed interval nor proven outside of it.
+    """
+    if subject.manifest is None or subject.manifest.record["verdict"] != "faster":
+        return None, None
+    claimed = subject.manifest.record["speedup"]
+    low, high = float(claimed["remeasure_low"]), float(claimed["remeasure_high"])
+    text = f"{claimed['estimate']:.3g}x faster than stock; a new measurement gives {low:.3g} to {high:.3g}"
+    inside = low <= comparison.speedup.value <= high
+    if comparison.verdict is Verdict.TOO_NOISY:
+        return text, None
+    disjoint = comparison.speedup.high < low or comparison.speedup.low > high
+    if inside:
+        return text, comparison.verdict is not Verdict.SLOWER
+    return text, False if disjoint or comparison.verdict is Verdict.SLOWER else None

@@ -1,0 +1,50 @@
+"""Whole reports, kept as files in tests/golden.
+
+After a wanted change: `REGENERATE_GOLDEN=1 pytest tests/unit/reports/test_golden.py`, then read the difference.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from golden.tunings import ALONE, BENCHMARK, FASTER, FINDINGS, GPU_MACHINE, NO_FASTER, TOO_NOISY
+from infer_opt.reports import benchmark, findings, picture, tuning
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+TUNINGS = {"faster": FASTER, "no_faster": NO_FASTER, "too_noisy": TOO_NOISY}
+ENDINGS = {"table": "txt", "json": "json", "markdown": "md", "csv": "csv"}
+
+REPORTS: dict[str, Callable[[], str]] = {
+    **{
+        f"{name}.{ending}": lambda found=found, format=format: tuning.render(found, format)  # type: ignore[misc]
+        for name, found in TUNINGS.items()
+        for format, ending in ENDINGS.items()
+    },
+    **{f"{name}.svg": lambda found=found: picture.draw(found) for name, found in TUNINGS.items()},  # type: ignore[misc]
+    **{
+        f"bench_{name}.{ending}": lambda found=found, format=format: benchmark.render(found, format)  # type: ignore[misc]
+        for name, found in (("against", BENCHMARK), ("alone", ALONE))
+        for format, ending in ENDINGS.items()
+        if format != "csv"
+    },
+    "doctor.txt": lambda: findings.render(FINDINGS, GPU_MACHINE, "table"),
+    "doctor.json": lambda: findings.render(FINDINGS, GPU_MACHINE, "json"),
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_report_is_the_one_that_was_read_and_kept(name: str) -> None:
+    path = GOLDEN / name
+    report = REPORTS[name]() + "\n"
+    if os.environ.get("REGENERATE_GOLDEN"):
+        path.write_text(report, encoding="utf-8")
+
+    assert report == path.read_text(encoding="utf-8")
+
+
+def test_every_kept_report_is_still_made() -> None:
+    kept = {path.name for path in GOLDEN.iterdir() if path.suffix in (".txt", ".json", ".md", ".csv", ".svg")}
+
+    assert kept == set(REPORTS)

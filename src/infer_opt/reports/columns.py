@@ -91,11 +91,11 @@ def broken(text: str, width: int) -> str:
     """A label over several lines, parted at its dots where that is enough."""
     lines: list[str] = []
     for part in text.split(_DOT):
-        if lines and len(lines[-1] + _DOT + part) <= width:
+        if lines and len(lines[-1] + _DOT + part) <= width - 2:
             lines[-1] += _DOT + part
         else:
-            lines += [f"  {piece}" if lines else piece for piece in wrap(part, width - 2, break_on_hyphens=False)]
-    return "\n".join(lines)
+            lines += wrap(part, width - 2, break_on_hyphens=False)
+    return "\n  ".join(lines)
 
 
 def _alignment(columns: Sequence[Column]) -> list[str]:

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Iterable
+from decimal import ROUND_FLOOR, Decimal
 from statistics import median
 
 from infer_opt.results import Estimate
 
 NOT_KNOWN = "n/a"
+
+_EQUAL = 1 - 2**-22  # two steps of a 32-bit float: the cosine of equal outputs comes to 0.99999994
 
 _TIME_UNITS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
 _SIZE_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0))
@@ -73,8 +76,9 @@ def agreement(score: float | None) -> str:
     """A parity score with five decimals, rounded down, so that a miss never reads as 1.00000."""
     if score is None or math.isnan(score):
         return NOT_KNOWN
-    # Half the resolution of a 32-bit float: equal outputs have a cosine of 0.99999994.
-    return f"{math.floor((score + 1e-7) * 1e5) / 1e5:.5f}"
+    if score >= _EQUAL:
+        return "1.00000"
+    return str(Decimal(repr(float(score))).quantize(Decimal("0.00001"), rounding=ROUND_FLOOR))
 
 
 def _with_unit(value: float | None, units: tuple[tuple[str, float], ...]) -> str:

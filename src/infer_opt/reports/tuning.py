@@ -10,7 +10,7 @@ from infer_opt.reports.rows import Row, rows
 from infer_opt.results import Tuning, TuningVerdict
 
 WIDTH = 120
-_ROWS_SHOWN = 16
+_ROWS_SHOWN = 12
 _REASONS_SHOWN = 8
 _EVERYTHING = "--format markdown, csv or json shows all"
 

@@ -5,6 +5,7 @@ After a wanted change: `REGENERATE_GOLDEN=1 pytest tests/unit/reports/test_golde
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,19 +19,19 @@ ENDINGS = {"table": "txt", "json": "json", "markdown": "md", "csv": "csv"}
 
 REPORTS: dict[str, Callable[[], str]] = {
     **{
-        f"{name}.{ending}": lambda found=found, format=format: tuning.render(found, format)  # type: ignore[misc]
+        f"{name}.{ending}": partial(tuning.render, found, layout)
         for name, found in TUNINGS.items()
-        for format, ending in ENDINGS.items()
+        for layout, ending in ENDINGS.items()
     },
-    **{f"{name}.svg": lambda found=found: picture.draw(found) for name, found in TUNINGS.items()},  # type: ignore[misc]
+    **{f"{name}.svg": partial(picture.draw, found) for name, found in TUNINGS.items()},
     **{
-        f"bench_{name}.{ending}": lambda found=found, format=format: benchmark.render(found, format)  # type: ignore[misc]
+        f"bench_{name}.{ending}": partial(benchmark.render, found, layout)
         for name, found in (("against", BENCHMARK), ("alone", ALONE))
-        for format, ending in ENDINGS.items()
-        if format != "csv"
+        for layout, ending in ENDINGS.items()
+        if layout != "csv"
     },
-    "doctor.txt": lambda: findings.render(FINDINGS, GPU_MACHINE, "table"),
-    "doctor.json": lambda: findings.render(FINDINGS, GPU_MACHINE, "json"),
+    "doctor.txt": partial(findings.render, FINDINGS, GPU_MACHINE, "table"),
+    "doctor.json": partial(findings.render, FINDINGS, GPU_MACHINE, "json"),
 }
 
 

@@ -64,7 +64,8 @@ def markdown(tuning: Tuning) -> str:
         *_list("Cautions", sentences.other_cautions(tuning.notes)),
     ]
     if tuning.bundle is not None:
-        code = "\n".join(sentences.usage(tuning))
+        first, *rest = sentences.usage(tuning)
+        code = "\n".join([first, "", *rest])
         parts += ["## Bundle", f"`{tuning.bundle}`", f"```python\n{code}\n```"]
     return "\n\n".join(parts)
 

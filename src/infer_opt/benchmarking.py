@@ -62,8 +62,7 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     reference = open_party(against, request) if against is not None else _stock_of(subject)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
-        first = reference or subject
-        setup = set_up(_request_for(first, request), scratch, cache)
+        setup = set_up(_request_for(reference or subject, subject, request), scratch, cache)
         if reference is None:
             return _alone(setup, subject, budget, show)
         return _paired(setup, subject, reference, budget=budget, show=show, is_own_claim=against is None)
@@ -104,19 +103,21 @@ def _stock_of(subject: Party) -> Party | None:
     return Party(path=original, artefact=original, config=stock)
 
 
-def _request_for(party: Party, request: Request) -> Request:
+def _request_for(reference: Party, subject: Party, request: Request) -> Request:
     """The request with the reference's model, and the bundle's own inputs and sizes where the user gave none."""
-    manifest = party.manifest
-    inputs, dims = request.inputs, dict(request.dims)
-    if manifest is not None:
-        dims = {**manifest.record.get("dims", {}), **dims}
+    manifest = subject.manifest or reference.manifest
+    dims, ready = dict(request.dims), None
+    if manifest is not None and request.inputs is None and not dims:
+        samples = manifest.folder / bundle.SAMPLES
+        ready = samples if samples.is_file() and manifest.config.batch == reference.config.batch else None
+        dims = dict(manifest.record.get("dims", {}))
     return replace(
         request,
-        model=party.artefact,
-        batches=(party.config.batch,),
-        inputs=inputs,
-        dims=dims if inputs is None else dict(request.dims),
-        providers=(party.config.options.provider,),
+        model=reference.artefact,
+        batches=(reference.config.batch,),
+        dims=dims,
+        ready_feeds=ready,
+        providers=(reference.config.options.provider,),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from infer_opt.config import Provider, Workload
 from infer_opt.facts import ModelFacts
-from infer_opt.models.inputs import Samples, load_samples, save_feeds, synthesise
+from infer_opt.models.inputs import Samples, load_feeds, load_samples, resolve_dims, save_feeds, synthesise
 from infer_opt.results import Caution, Note
 from infer_opt.runtimes import open_runtime
 from infer_opt.transforms.feeds import hash_feeds
@@ -31,9 +31,12 @@ class Prepared:
 
 
 def prepare(
-    facts: ModelFacts, folder: Path, *, inputs: Path | None, dims: Mapping[str, int], batches: Sequence[int], seed: int
-) -> Prepared:
+    facts: ModelFacts, folder: Path, *, inputs: Path | None, dims: Mapping[str, int], batches: Sequence[int], seed: int,
+    ready: Path | None = None,
+) -> Prepared:  # fmt: skip
     """Read or make up inputs and write one file of feeds for each batch size.
+
+    `ready` are feeds of the first batch size that another tuning wrote (a bundle's own); they are taken as they are.
 
     With inputs enough, those that calibrate quantisation are not among those that check parity.
 
@@ -41,6 +44,8 @@ def prepare(
         ModelError: inputs that the model cannot take.
         ConfigError: unknown dimensions, or a batch that the model cannot take.
     """
+    if ready is not None:
+        return _ready(facts, ready, dims=dims, batch=batches[0])
     samples = synthesise(facts, dims=dims, seed=seed) if inputs is None else load_samples(facts, inputs, dims=dims)
     feeds = {}
     for batch in batches:
@@ -57,6 +62,19 @@ def prepare(
         is_synthetic=samples.is_synthetic,
         samples=len(samples.feeds),
         notes=samples.notes + _few(samples),
+    )
+
+
+def _ready(facts: ModelFacts, feeds: Path, *, dims: Mapping[str, int], batch: int) -> Prepared:
+    workload, _ = resolve_dims(facts, dims)
+    return Prepared(
+        feeds={batch: feeds},
+        calibration=None,
+        calibration_hash=None,
+        workload=workload,
+        is_synthetic=False,
+        samples=len(load_feeds(feeds)),
+        notes=(),
     )
 
 

@@ -42,10 +42,14 @@ DEFAULT_PARITY = 0.99
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the user asked for. `providers` is empty for every one that works here."""
+    """What the user asked for. `providers` is empty for every one that works here.
+
+    `ready_feeds` stand in for `inputs` where a bundle brings batched inputs of its own.
+    """
 
     model: Path
     inputs: Path | None = None
+    ready_feeds: Path | None = None
     dims: Mapping[str, int] = dataclasses.field(default_factory=dict)
     batches: tuple[int, ...] = ()
     objective: Objective = Objective.LATENCY
@@ -70,7 +74,8 @@ class Request:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types: what is kept with the results."""
         data = dataclasses.asdict(self)
-        return data | {"model": str(self.model), "inputs": None if self.inputs is None else str(self.inputs)}
+        paths = {name: data[name] for name in ("model", "inputs", "ready_feeds")}
+        return data | {name: None if path is None else str(path) for name, path in paths.items()}
 
     def key(self, content_hash: str, trials: int) -> str:
         """Equal for requests whose trials can stand in for each other's."""
@@ -110,6 +115,7 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache) -> Setup:
         dims=dict(request.dims),
         batches=batches,
         seed=request.seed,
+        ready=request.ready_feeds,
     )
     if not CAN_FREEZE:
         text = "this platform cannot stop idle workers, whose threads may disturb the one that is timed"

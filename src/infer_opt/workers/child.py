@@ -114,7 +114,7 @@ class Worker:
         """The user's metric over this session."""
         function = resolve(command.target)
         try:
-            value = float(function(self.opened.run))
+            value = float(function(splitting(self.opened)))
         except (TypeError, ValueError, KeyError, ImportError, OSError) as error:
             raise ModelError(
                 f"--eval {command.target} failed: {type(error).__name__}: {error}",
@@ -151,6 +151,34 @@ class Worker:
             runs=runs,
             seconds=ran - begin,
         )
+
+
+def splitting(session: Session) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """`session.run`, also for more items than an artefact of fixed batch takes: called in parts, answers joined.
+
+    A metric is written against the model as given, whose batch may be free.
+    """
+    sizes = {spec.name: spec.shape[0] for spec in session.inputs if spec.shape and isinstance(spec.shape[0], int)}
+
+    def run(feeds: dict[str, Any]) -> dict[str, Any]:
+        import numpy as np
+
+        counts = {len(value) // sizes[name] for name, value in feeds.items() if name in sizes and np.ndim(value)}
+        parts = max(counts, default=1)
+        if parts <= 1:
+            return session.run(feeds)
+        answers = [
+            session.run(
+                {
+                    name: value[part * sizes[name] : (part + 1) * sizes[name]] if name in sizes else value
+                    for name, value in feeds.items()
+                }
+            )
+            for part in range(parts)
+        ]
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    return run
 
 
 def call(command: messages.Call) -> object:

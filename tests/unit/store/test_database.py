@@ -12,6 +12,7 @@ import pytest
 
 from infer_opt.errors import ConfigError, StorageError, UnavailableError
 from infer_opt.results import Block, FailureKind, TrialFailure, TrialResult
+from infer_opt.store import engine, schema
 from infer_opt.store.database import Store
 from infer_opt.store.schema import VERSION_TABLE
 from store_files.contents import FAILED, FULL, REQUEST, REQUEST_KEY, RESULT, ROUND, STOCK, TRIALS
@@ -185,6 +186,30 @@ def test_two_tunings_write_at_once_into_a_store_that_neither_found(tmp_path: Pat
             assert threads == list(range(1, 41))
 
 
+def test_of_two_that_open_a_new_store_one_makes_the_tables_and_the_other_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = url_of(tmp_path / "a.db")
+    make_tables = schema._migrate
+    monkeypatch.setattr(engine, "_BUSY_MS", 0)  # so that waiting shows as an error, at once
+
+    def make_tables_while_another_opens(connection: Connection, found: str | None, shown_url: str) -> None:
+        monkeypatch.setattr(schema, "_migrate", make_tables)
+        with pytest.raises(StorageError, match="locked"):
+            Store.open(url)
+        make_tables(connection, found, shown_url)
+
+    monkeypatch.setattr(schema, "_migrate", make_tables_while_another_opens)
+    with Store.open(url) as store:
+        assert store.tunings() == ()
+
+
+def test_a_writer_waits_for_another_instead_of_failing(tmp_path: Path) -> None:
+    with Store.open(url_of(tmp_path / "a.db")) as store, store._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() >= 10_000
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+
+
 def test_a_database_of_the_first_release_can_still_be_opened(tmp_path: Path) -> None:
     shutil.copy(V1, tmp_path / "v1.db")
 
@@ -252,9 +277,9 @@ def test_a_database_that_is_only_readable_can_be_read_and_says_why_it_takes_noth
     assert refused.value.hint is not None and "not writable" in refused.value.hint
 
 
-def test_a_full_disk_loses_the_new_trial_and_no_old_one(tmp_path: Path) -> None:
+def test_a_full_disk_loses_the_new_trial_and_not_the_one_it_was_to_replace(tmp_path: Path) -> None:
     noise = random.Random(1)
-    long = replace(FULL, blocks=(Block(latency_ns=tuple(noise.getrandbits(62) for _ in range(20_000))),))
+    long = replace(STOCK, blocks=(Block(latency_ns=tuple(noise.getrandbits(62) for _ in range(20_000))),))
     with Store.open(url_of(tmp_path / "a.db")) as store:
         tuning = store.begin("k", {})
         store.save_trial(tuning, STOCK, phase="screen")

@@ -226,7 +226,7 @@ def _open(model: ModelProto, folder: Path) -> Any:
     save(model, path)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # failures come as exceptions
     # Memory goes back after each run: the arena would keep the largest.
     options.enable_cpu_mem_arena = False
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

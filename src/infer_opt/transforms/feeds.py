@@ -25,7 +25,7 @@ def stream(source: FeedSource) -> Iterator[Feeds]:
         yield from source()
         return
     try:
-        with np.load(source, allow_pickle=False) as archive:
+        with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for names in _by_index(archive.files, source):
                 yield {name: _readable(archive[key]) for name, key in names.items()}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -17,7 +17,7 @@ from infer_opt.transforms.faults import step
 from infer_opt.transforms.model_files import has_external_data, is_large, load, operators
 
 _PROVIDERS = {Provider.CPU: "CPUExecutionProvider", Provider.CUDA: "CUDAExecutionProvider"}
-_ERRORS_ONLY = 3  # "Serializing optimized model ... should only be used in the same environment" is said above
+_SILENT = 4  # failures come as exceptions; that a saved layout is for this machine only is said above
 
 
 def save_optimised(source: Path, target: Path, *, level: GraphLevel, provider: Provider = Provider.CPU) -> None:
@@ -59,7 +59,7 @@ def open_and_save(source: Path, target: Path, *, level: GraphLevel, provider: Pr
         GraphLevel.ALL: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
     }[level]
     options.optimized_model_filepath = str(target)
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _SILENT
     if external:
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", target.name + ".data"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto
 
 from infer_opt.config import GraphLevel, Provider, Quantisation, WeightType
 from infer_opt.errors import ModelError
@@ -130,7 +130,6 @@ def quantise_dynamic(model: ModelProto, target: Path, *, how: Quantisation) -> N
             per_channel=how.per_channel,
             reduce_range=how.reduce_range,
             weight_type=QuantType.QUInt8 if how.weight_type is WeightType.UINT8 else QuantType.QInt8,
-            nodes_to_exclude=_unfit_for_dynamic(model.graph.node),
             use_external_data_format=is_large(model),
         )
 
@@ -204,16 +203,3 @@ def _activations(model: ModelProto, types: list[str]) -> list[str]:
 def _touching(nodes: Iterable[NodeProto], tensors: set[str]) -> list[str]:
     """Names of the nodes that read or write any of these tensors."""
     return [node.name for node in nodes if tensors & {*node.input, *node.output}]
-
-
-def _unfit_for_dynamic(nodes: Iterable[NodeProto]) -> list[str]:
-    """Names of nodes that the dynamic quantiser would turn into wrong ones.
-
-    It forgets an LSTM's `layout` attribute, so that (batch, sequence, ...) would be read as (sequence, batch, ...).
-    """
-    return [
-        node.name
-        for node in nodes
-        if node.op_type == "LSTM"
-        and any(item.name == "layout" and helper.get_attribute_value(item) for item in node.attribute)
-    ]

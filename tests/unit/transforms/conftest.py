@@ -89,7 +89,7 @@ def perceptron(write: Callable[..., Path], random: np.random.Generator) -> Path:
         helper.make_node("Relu", ["h"], ["r"]),
         helper.make_node("Gemm", ["r", "w2", "b2"], ["y"]),
     ]
-    return write(nodes, {"x": ["batch", 16]}, ["y"], weights)
+    return write(nodes, {"x": ["batch", 16]}, ["y"], weights, name="perceptron.onnx")
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def convolutions(write: Callable[..., Path], random: np.random.Generator) -> Pat
         helper.make_node("GlobalAveragePool", ["s"], ["p"]),
         helper.make_node("Flatten", ["p"], ["y"]),
     ]
-    return write(nodes, {"x": ["batch", 3, 12, 12]}, ["y"], weights)
+    return write(nodes, {"x": ["batch", 3, 12, 12]}, ["y"], weights, name="convolutions.onnx")
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def recurrent(write: Callable[..., Path], random: np.random.Generator) -> Path:
 def attention(write: Callable[..., Path], random: np.random.Generator) -> Path:
     """x: float32[batch, tokens, 32] -> y of the same shape: an encoder block as PyTorch exports it at opset 14."""
     nodes, weights = attention_block(random)
-    return write(nodes, {"x": ["batch", "tokens", HIDDEN]}, ["y"], weights, opset=14)
+    return write(nodes, {"x": ["batch", "tokens", HIDDEN]}, ["y"], weights, name="attention.onnx", opset=14)
 
 
 def attention_block(random: np.random.Generator) -> tuple[list[NodeProto], Arrays]:

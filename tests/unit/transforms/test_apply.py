@@ -1,0 +1,77 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zoo
+from infer_opt.config import Calibration, GraphLevel, Quantisation, Recipe, Workload
+from infer_opt.errors import ModelError
+from infer_opt.transforms import model_files
+from infer_opt.transforms.apply import build
+
+WORKLOAD = Workload(dims=(("tokens", 6),))
+
+
+def test_a_recipe_is_carried_out_in_the_order_of_its_fields(
+    attention: Path, tmp_path: Path, run: Callable[..., Any], random: np.random.Generator
+) -> None:
+    recipe = Recipe(fixed_shapes=True, fuse="bert", fp16=True, saved_level=GraphLevel.EXTENDED)
+    folder = tmp_path / "artefact"
+
+    artefact = build(attention, recipe, folder=folder, workload=WORKLOAD, batch=2)
+
+    assert list(folder.iterdir()) == [artefact]
+    feeds = {"x": random.standard_normal((2, 6, 32)).astype(np.float32)}
+    np.testing.assert_allclose(run(artefact, feeds)[0], run(attention, feeds)[0], rtol=0.02, atol=0.02)
+    with pytest.raises(Exception, match="invalid dimensions"):
+        run(artefact, {"x": np.zeros((1, 6, 32), dtype=np.float32)})
+
+
+def test_calibration_inputs_come_from_a_file(
+    perceptron: Path, tmp_path: Path, run: Callable[..., Any], random: np.random.Generator
+) -> None:
+    samples = {f"{index}/x": random.standard_normal((1, 16)).astype(np.float32) for index in range(8)}
+    np.savez(tmp_path / "feeds.npz", **samples)  # type: ignore[arg-type]
+    recipe = Recipe(quantise=Quantisation(calibration=Calibration.PERCENTILE))
+
+    artefact = build(
+        perceptron,
+        recipe,
+        folder=tmp_path / "artefact",
+        workload=Workload(),
+        batch=1,
+        calibration=tmp_path / "feeds.npz",
+    )
+
+    feeds = {"x": samples["0/x"]}
+    np.testing.assert_allclose(run(artefact, feeds)[0], run(perceptron, feeds)[0], atol=0.3)
+
+
+def test_external_weights_stay_beside_the_artefact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(model_files.save, "__kwdefaults__", {"largest_bytes": 1000})
+    source = zoo.save_external(zoo.mlp(width=64), tmp_path / "model.onnx")
+
+    artefact = build(source, Recipe(fixed_shapes=True), folder=tmp_path / "artefact", workload=Workload(), batch=1)
+
+    names = sorted(path.name for path in artefact.parent.iterdir())
+    assert names == ["model.onnx", "model.onnx.data"]
+    feeds = {"x": np.ones((1, 8), dtype=np.float32)}
+    np.testing.assert_array_equal(run(artefact, feeds)[0], run(source, feeds)[0])
+
+
+def test_a_step_that_does_not_apply_leaves_nothing_behind(perceptron: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "artefact"
+
+    with pytest.raises(ModelError, match="no vit fusion"):
+        build(perceptron, Recipe(fixed_shapes=True, fuse="vit"), folder=folder, workload=WORKLOAD, batch=1)
+
+    assert not list(folder.iterdir())
+
+
+def test_the_stock_recipe_is_no_artefact(attention: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="does nothing"):
+        build(attention, Recipe(), folder=tmp_path, workload=WORKLOAD, batch=1)

@@ -1,0 +1,137 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import zoo
+from infer_opt.config import Calibration, Quantisation, WeightType
+from infer_opt.errors import ModelError
+from infer_opt.transforms.fusions import fuse
+from infer_opt.transforms.model_files import load, operators
+from infer_opt.transforms.quantise import quantise
+
+DYNAMIC = Quantisation()
+STATIC = Quantisation(calibration=Calibration.MINMAX, per_channel=True)
+
+
+def cosine(left: Any, right: Any) -> float:
+    return float(np.vdot(left, right) / np.linalg.norm(left) / np.linalg.norm(right))
+
+
+@pytest.fixture
+def check(run: Callable[..., Any], random: np.random.Generator, tmp_path: Path) -> Callable[..., Any]:
+    """Quantises, runs both, demands a cosine, and gives the operators of the result."""
+
+    def quantised(source: Path, how: Quantisation, shape: tuple[int, ...], *, at_least: float = 0.99) -> Any:
+        feeds = [{"x": random.standard_normal(shape).astype(np.float32)} for _ in range(4)]
+        target = tmp_path / "quantised.onnx"
+        quantise(source, target, how=how, feeds=lambda: feeds)
+        assert cosine(run(target, feeds[0])[0], run(source, feeds[0])[0]) > at_least
+        return operators(load(target))
+
+    return quantised
+
+
+def test_an_lstm_is_quantised_dynamically(recurrent: Path, check: Callable[..., Any]) -> None:
+    assert check(recurrent, DYNAMIC, (9, 2, 5))["DynamicQuantizeLSTM"] == 1
+
+
+@pytest.mark.parametrize("weight_type", WeightType)
+def test_gemms_are_quantised_dynamically(perceptron: Path, check: Callable[..., Any], weight_type: WeightType) -> None:
+    how = Quantisation(per_channel=True, reduce_range=True, weight_type=weight_type)
+
+    assert check(perceptron, how, (2, 16))["MatMulInteger"] == 2
+
+
+@pytest.mark.parametrize("weight_type", WeightType)
+def test_convolutions_are_quantised_dynamically(
+    convolutions: Path, check: Callable[..., Any], weight_type: WeightType
+) -> None:
+    assert check(convolutions, Quantisation(weight_type=weight_type), (2, 3, 12, 12))["ConvInteger"] == 2
+
+
+@pytest.mark.parametrize("calibration", Calibration)
+def test_convolutions_are_quantised_statically_without_leaving_int8(
+    convolutions: Path, check: Callable[..., Any], calibration: Calibration
+) -> None:
+    found = check(convolutions, Quantisation(calibration=calibration, per_channel=True), (2, 3, 12, 12))
+
+    assert found["QuantizeLinear"] >= 4
+    # Both would be float islands between integer kernels.
+    assert found["BatchNormalization"] == found["Sum"] == 0
+    assert found["Add"] == 1
+
+
+def test_attention_is_quantised_statically_in_its_weights_only(attention: Path, check: Callable[..., Any]) -> None:
+    found = check(attention, STATIC, (2, 6, 32))
+
+    # One a weight, one or two an activation, none around Softmax, GELU and layer normalisation.
+    assert 5 <= found["QuantizeLinear"] <= 14
+
+
+def test_a_fused_model_can_be_quantised_too(attention: Path, check: Callable[..., Any], tmp_path: Path) -> None:
+    fuse(attention, tmp_path / "fused.onnx", model_type="bert")
+
+    assert check(tmp_path / "fused.onnx", DYNAMIC, (2, 6, 32))["QAttention"] == 1
+    assert check(tmp_path / "fused.onnx", STATIC, (2, 6, 32))["QuantizeLinear"] > 0
+
+
+@pytest.mark.parametrize("how", [DYNAMIC, STATIC], ids=["dynamic", "static"])
+@pytest.mark.parametrize("builder", [zoo.ir_3, zoo.opset_7])
+def test_old_models_are_normalised_first(
+    builder: Callable[..., Any], how: Quantisation, check: Callable[..., Any], tmp_path: Path
+) -> None:
+    # onnxruntime's own quantiser says "Expected ... to be an initializer" of the first.
+    check(zoo.save(builder(), tmp_path / "given.onnx"), how, (3, 4))
+
+
+def test_what_is_quantised_already_is_refused(perceptron: Path, tmp_path: Path) -> None:
+    quantise(perceptron, tmp_path / "once.onnx", how=DYNAMIC)
+
+    with pytest.raises(ModelError, match="quantised already"):
+        quantise(tmp_path / "once.onnx", tmp_path / "twice.onnx", how=DYNAMIC)
+
+
+def test_nothing_to_quantise_is_said(tmp_path: Path) -> None:
+    source = zoo.save(zoo.integer_net(), tmp_path / "given.onnx")
+
+    with pytest.raises(ModelError, match="holds no operator"):
+        quantise(source, tmp_path / "quantised.onnx", how=DYNAMIC)
+
+
+def test_static_quantisation_without_inputs_is_said(perceptron: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="needs calibration inputs"):
+        quantise(perceptron, tmp_path / "quantised.onnx", how=STATIC)
+
+
+def test_a_mask_of_minus_infinity_is_not_given_a_scale(
+    write: Callable[..., Path], random: np.random.Generator, check: Callable[..., Any]
+) -> None:
+    weights = {
+        "w": zoo_array(random, 8, 3, 3, 3),
+        "v": zoo_array(random, 8, 8, 1, 1),
+        "mask": np.where(np.eye(12) > 0, 0, -3.4e38).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["c", "v"], ["d"]),
+        helper.make_node("Add", ["d", "mask"], ["masked"]),
+        helper.make_node("Softmax", ["masked"], ["y"]),
+    ]
+
+    check(write(nodes, {"x": ["batch", 3, 12, 12]}, ["y"], weights), STATIC, (1, 3, 12, 12))
+
+
+def zoo_array(random: np.random.Generator, *shape: int) -> Any:
+    return (random.standard_normal(shape) * 0.2).astype(np.float32)
+
+
+def test_the_library_prints_nothing(
+    convolutions: Path, check: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    check(convolutions, STATIC, (1, 3, 12, 12))
+
+    assert capfd.readouterr() == ("", "")

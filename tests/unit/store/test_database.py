@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from infer_opt.errors import ConfigError, StorageError, UnavailableError
 from infer_opt.results import Block, FailureKind, TrialFailure, TrialResult

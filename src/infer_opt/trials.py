@@ -269,7 +269,10 @@ def within_limits(rig: Rig, result: TrialResult) -> Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stock:
-    """The baseline: live, with what was read of it, its metric, and how well it agrees with itself."""
+    """The baseline: live, with what was read of it, its metric, and how well it agrees with itself.
+
+    `setup_s` is what opening and warming up take, `round_s` a round of it alone: what later phases are planned by.
+    """
 
     entrant: Entrant
     setup_s: float
@@ -301,6 +304,7 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
     worker = starting.worker
     try:
         opened: Opened = worker.receive(timeout_s=rig.timeout_s)
+        setup_s = time.monotonic() - starting.began_s
         require_placement(opened.placement, config.options.provider)
         reference = rig.references[config.batch]
         worker.ask(Record(path=reference), timeout_s=rig.timeout_s)
@@ -316,8 +320,9 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
         metric = None
         if rig.limits.evaluation is not None:
             metric = float(worker.ask(Evaluate(target=rig.limits.evaluation), timeout_s=rig.build_timeout_s))
+        begin = time.monotonic()
         warmed: WarmUp = worker.ask(Warm(plan=rig.warm_up_plan(config)), timeout_s=rig.timeout_s)
-        setup_s = time.monotonic() - starting.began_s
+        setup_s += time.monotonic() - begin
         entrant = Entrant(config=config, worker=worker, latency_ns=warmed.latency_ns)
         rounds = [_round(rig, {BASELINE: entrant}, number, generator) for number in range(SCREEN_ROUNDS)]
         blocks = [found.blocks[BASELINE] for found in rounds]

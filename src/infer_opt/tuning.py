@@ -9,7 +9,7 @@ from infer_opt import bundle, concluding
 from infer_opt.budget import Budget
 from infer_opt.concluding import Outcome
 from infer_opt.config import TrialConfig
-from infer_opt.confirming import Confirmation, Epoch, confirm, plan_rounds
+from infer_opt.confirming import FEWEST_ROUNDS, Confirmation, Epoch, confirm, plan_rounds
 from infer_opt.errors import ModelError
 from infer_opt.presets import Preset
 from infer_opt.racing import Race, race
@@ -19,7 +19,7 @@ from infer_opt.rig import Rig
 from infer_opt.search.screen import Exhaustive, promising
 from infer_opt.search.space import candidates, stock
 from infer_opt.setting_up import Request, Setup, cache_folder, scratch_folder, set_up
-from infer_opt.stats.confirm import LOOKS
+from infer_opt.stats.confirm import DEFAULT_ROUNDS, LOOKS
 from infer_opt.store.database import Store
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import SCREEN_ROUNDS, Stock, run_stock, run_trial
@@ -136,7 +136,7 @@ def _screen(
     known = {config.key for config in space}
     done = [trial for trial in notebook.trials if trial.config.key in known]
     costs = [base.setup_s + 2 * SCREEN_ROUNDS * base.round_s + 1.0]
-    reserve = _reserve_s(errand, base)
+    reserve = _reserve_s(base, budget)
     while waiting := strategy.next(done):
         cost = sum(costs[-8:]) / len(costs[-8:])
         spent = budget.elapsed_s + cost > SCREEN_SHARE * budget.total_s and len(done) > 0
@@ -168,7 +168,7 @@ def _race(
         raced = concluding.settled_race(tuple(by_key), trials)
     else:
         show(Progress(stage="race", detail=f"{len(by_key)} configurations against stock"))
-        reserve = _reserve_s(errand, base)
+        reserve = _reserve_s(base, budget)
         raced = race(
             setup.rig,
             by_key,
@@ -189,6 +189,9 @@ def _confirm(
     if raced is None or not raced.survivors:
         return None
     contenders = {key: raced.configs[key] for key in raced.survivors}
+    cost_s = LOOKS[0] * (base.setup_s + FEWEST_ROUNDS * base.round_s)
+    while len(contenders) > 1 and not budget.fits(cost_s * (len(contenders) + 2), reserve_s=WRITING_S):
+        contenders.popitem()  # a proof of the winner comes before rivals
     setup_s = base.setup_s * (len(contenders) + 2)
     round_s = base.round_s * (len(contenders) + 2)
     rounds = plan_rounds(setup_s, round_s, variance_round=0.05**2, left_s=budget.left_s - WRITING_S)
@@ -220,10 +223,10 @@ def _names(contenders: Mapping[str, TrialConfig]) -> str:
     return ", ".join(config.label for config in contenders.values())
 
 
-def _reserve_s(errand: Errand, base: Stock) -> float:
-    """What the first looks of the confirmation take: six epochs of stock, its clone and the winner."""
-    entrants = 3 + errand.preset.rivals
-    return LOOKS[1] * entrants * (base.setup_s + 20 * base.round_s) + WRITING_S
+def _reserve_s(base: Stock, budget: Budget) -> float:
+    """What is kept for the confirmation: its first look, of stock, its clone and the winner, within its share."""
+    first_look = LOOKS[0] * 3 * (base.setup_s + DEFAULT_ROUNDS * base.round_s)
+    return min(first_look, (1 - SCREEN_SHARE) * budget.total_s) + WRITING_S
 
 
 def _affordable(rig: Rig, entrants: Sequence[TrialResult]) -> tuple[TrialResult, ...]:

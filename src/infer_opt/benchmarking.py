@@ -30,6 +30,7 @@ from infer_opt.trials import Stock, quantiles_of, run_stock, run_trial
 from infer_opt.workers.rounds import measure_round
 
 SUBJECT = "subject"
+NO_CLAIM = "none: the bundle holds the stock configuration"
 PRECISION = 0.01  # half-width of the median's interval at which one configuration is known well enough
 MOST_PROCESSES = 12
 SOLO_ROUNDS = 20
@@ -142,9 +143,10 @@ def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmar
         comparison=None,
         parity=None,
         claim_holds=None,
-        claim=None,
+        claim=None if subject.manifest is None else NO_CLAIM,
         machine=rig.machine,
         median_ns=interval,
+        processes=len(medians),
         notes=tuple(notes),
     )
 

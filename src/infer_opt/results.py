@@ -269,8 +269,8 @@ class Finding:
 class Benchmark:
     """What `bench` gives: one configuration, or a paired comparison of `subject` against `reference`.
 
-    `median_ns` is that of one configuration over fresh processes; None for a comparison. `claim` and `claim_holds` are
-    set for a bundle that is compared with its own stock; None in `claim_holds` means that it cannot be told.
+    `median_ns` is that of one configuration over `processes` fresh ones; None for a comparison. `claim` and
+    `claim_holds` are set for a bundle against its own stock; None in `claim_holds` means that it cannot be told.
     """
 
     subject: str
@@ -283,6 +283,7 @@ class Benchmark:
     claim: str | None
     machine: MachineFacts
     median_ns: Estimate | None = None
+    processes: int = 0
     notes: tuple[Note, ...] = ()
 
 

@@ -57,15 +57,27 @@ def render(benchmark: Benchmark, format: Format | str = Format.TABLE) -> str:  #
     if format == Format.MARKDOWN:
         return "\n\n".join([*answer, _readings(benchmark, "pipe"), "\n".join(cautions)]).rstrip("\n")
     wrapped = [piece for line in answer for piece in sentences.wrapped(line, WIDTH)]
-    parts = ["\n".join(wrapped), _readings(benchmark, "simple"), "\n".join(["Cautions", *cautions] if cautions else [])]
+    lines = [piece for caution in cautions for piece in sentences.wrapped(caution, WIDTH, indent="  ")]
+    parts = ["\n".join(wrapped), _readings(benchmark, "simple"), "\n".join(["Cautions", *lines] if lines else [])]
     return "\n\n".join(part for part in parts if part)
 
 
 def _answer(benchmark: Benchmark) -> list[str]:
     lines = sentences.fallback_notes(benchmark.notes)
-    if benchmark.claim_holds is not None:
-        claim = sentences.one_line(benchmark.claim or "")
-        lines.append(f"The bundle's claim {'holds' if benchmark.claim_holds else 'does NOT hold'} here: {claim}")
+    if benchmark.claim is not None:
+        word = {True: "holds here", False: "does NOT hold here", None: "cannot be told true or false here"}
+        found = (
+            "The bundle's claim"
+            if benchmark.comparison is None
+            else f"The bundle's claim {word[benchmark.claim_holds]}"
+        )
+        lines.append(f"{found}: {sentences.one_line(benchmark.claim)}.")
+    if benchmark.median_ns is not None:
+        median = benchmark.median_ns
+        lines.append(
+            f"Median {duration(median.value)} [{duration(median.low)} to {duration(median.high)}] "
+            f"over {benchmark.processes} fresh processes."
+        )
     if benchmark.comparison is not None:
         lines += [_verdict(benchmark, benchmark.comparison), sentences.evidence(benchmark.comparison)]
     if benchmark.parity is not None:

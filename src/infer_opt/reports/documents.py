@@ -53,6 +53,8 @@ def benchmark_document(benchmark: Benchmark) -> dict[str, Any]:
         "verdict": None if benchmark.comparison is None else benchmark.comparison.verdict,
         "speedup": _speedup(benchmark.comparison),
         "comparison": _comparison(benchmark.comparison),
+        "median_ns": benchmark.median_ns,
+        "processes": benchmark.processes or None,
         "claim": benchmark.claim,
         "claim_holds": benchmark.claim_holds,
         "trial": _trial(benchmark.trial),

@@ -63,7 +63,7 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     reference = open_party(against, request) if against is not None else _stock_of(subject)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
-        setup = set_up(_request_for(reference or subject, subject, request), scratch, cache)
+        setup = set_up(_request_for(reference or subject, subject, request), scratch, cache, budget_s=budget.total_s)
         if reference is None:
             return _alone(setup, subject, budget, show)
         return _paired(setup, subject, reference, budget=budget, show=show, is_own_claim=against is None)

@@ -21,6 +21,7 @@ AFTER_STOP_RUNS = 5  # the first runs after SIGCONT are 1.1 to 2.5 times slow
 WARM_UP_RUNS = 5
 WARM_UP_BLOCKS = 20
 CAP_RUNS = 100
+FEWEST_WARM_UP_RUNS = 12
 DROP_AFTER_RUNS = 3
 
 Clock = Callable[[], int]
@@ -158,6 +159,8 @@ def warm_up(
             )
             recent.extend(block.latency_ns)
             times.extend(block.latency_ns)
+            if clock() - begin >= plan.cap_ns and len(times) >= FEWEST_WARM_UP_RUNS:
+                break  # a run that takes a second or more must not warm up for minutes
         steady = has_steady_state([math.log(time_ns) for time_ns in recent])
         if clock() - begin >= plan.cap_ns and len(times) >= CAP_RUNS:
             break

@@ -95,7 +95,7 @@ class Setup:
     generator: random.Random
 
 
-def set_up(request: Request, scratch: Path, cache: ArtefactCache) -> Setup:
+def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: float) -> Setup:
     """Inspect, ask, prepare. Nothing is measured yet.
 
     Raises:
@@ -136,6 +136,9 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache) -> Setup:
         calibration=prepared.calibration,
         calibration_hash=prepared.calibration_hash,
         cap_bytes=None if available is None else int(available * MEMORY_SHARE),
+        # A worker that hangs must not take the time of all others.
+        timeout_s=min(max(budget_s / 6, 10.0), 120.0),
+        build_timeout_s=min(max(budget_s / 4, 20.0), 600.0),
         tolerance=_tolerance(limits),
         device=nvml,
     )
@@ -209,7 +212,8 @@ def _surroundings(
         batches=tuple(batches),
         objective=request.objective,
         has_vnni=has_vnni(machine.isa),
-        has_free_shapes=facts.batch_dim is not None or bool(facts.dynamic_dims),
+        # A bundle with fixed shapes takes no others: only for sizes that the user named.
+        has_free_shapes=bool(request.dims) and set(prepared.workload.sizes) <= set(request.dims),
         can_calibrate=prepared.calibration is not None,
         is_old_graph=facts.opset < OLD_OPSET or facts.ir_version < OLD_IR,
         dynamic_operators=quantisable(operators),

@@ -29,7 +29,7 @@ SCREEN, STOCK, RACE, CONFIRM = "screen", "stock", "race", "confirm"  # phases in
 SCREEN_SHARE = 0.55  # of the budget at most: an unconfirmed winner is worth nothing
 WRITING_S = 1.0  # what the bundle and the report take at the end
 CACHE_BYTES = 10_000_000_000
-CHECK_S = 2.0  # what checking parity may take a trial
+SLOWER = 10  # a worker that takes this many times what stock took for the same thing hangs
 
 Show = Callable[[Progress], None]
 
@@ -60,7 +60,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         ArtefactCache(cache_folder() / "artefacts") as cache,
     ):
         show(Progress(stage="inspect", detail=str(errand.request.model)))
-        setup = set_up(errand.request, scratch, cache)
+        setup = set_up(errand.request, scratch, cache, budget_s=budget.total_s)
         notebook = _open_notebook(store, errand, setup)
         show(Progress(stage="stock", detail="opening the model as given"))
         base, setup = _measure_stock(setup)
@@ -122,8 +122,13 @@ def _measure_stock(setup: Setup) -> tuple[Stock, Setup]:
         text = f"two runs of stock on the same inputs agree to {base.self_parity.score:.6f}: no trial is asked for more"
         notes.append(Note(caution=Caution.NONDETERMINISTIC, text=text))
         rig = replace(rig, tolerance=min(rig.tolerance, base.self_parity.score))
-    checked = max(8, min(64, int(CHECK_S * 1e9 / base.entrant.latency_ns)))
-    rig = replace(rig, baseline_metric=base.metric, checked=checked)
+    rig = replace(
+        rig,
+        baseline_metric=base.metric,
+        checked=base.checked,
+        timeout_s=max(rig.timeout_s, SLOWER * base.setup_s),
+        build_timeout_s=max(rig.build_timeout_s, SLOWER * base.setup_s),
+    )
     return base, replace(setup, rig=rig, notes=(*notes, *base.result.notes))
 
 

@@ -61,21 +61,19 @@ def thread_counts(surroundings: Surroundings) -> tuple[int, ...]:
 def candidates(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
     """Every configuration worth a trial besides stock, the likeliest first, none twice.
 
-    First the knobs one at a time on the graph as given, then each recipe with the settings that small models like most,
-    then recipes and settings crossed.
+    First, by turns, each session option on the graph as given and each recipe with stock settings; then the two
+    crossed, for the neighbours of whatever proves good.
     """
     found: list[TrialConfig] = []
     for provider in surroundings.providers:
-        recipes = _recipes(surroundings, provider)
-        options = _options(surroundings, provider)
-        plain, best = SessionOptions(provider=provider), options[0] if options else SessionOptions(provider=provider)
+        recipes, options = _recipes(surroundings, provider), _options(surroundings, provider)
+        plain = SessionOptions(provider=provider)
         found += [TrialConfig(options=plain)] if provider is not surroundings.providers[0] else []
         found += _interleaved(
             [TrialConfig(options=option) for option in options],
-            [TrialConfig(recipe=recipe, options=best) for recipe in recipes],
+            [TrialConfig(recipe=recipe, options=plain) for recipe in recipes],
         )
-        found += [TrialConfig(recipe=recipe, options=plain) for recipe in recipes]
-        found += [TrialConfig(recipe=r, options=o) for o, r in itertools.product(options[1:], recipes)]
+        found += [TrialConfig(recipe=r, options=o) for o, r in itertools.product(options, recipes)]
     whole = [_settled(config, surroundings) for config in _batched(found, surroundings)]
     return tuple(dict.fromkeys(config for config in whole if config != stock(surroundings)))
 

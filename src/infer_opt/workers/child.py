@@ -88,10 +88,10 @@ class Worker:
         )
 
     def record(self, command: messages.Record) -> None:
-        """Outputs for all inputs, to a file that Check reads. Pickled: outputs may be lists and maps."""
+        """Outputs to a file that Check reads. Pickled: outputs may be lists and maps."""
         import pickle
 
-        answers = [self.opened.run(feed) for feed in self.feeds]
+        answers = [self.opened.run(feed) for feed in self.feeds[: command.count]]
         temporary = command.path.with_suffix(f".{os.getpid()}")
         temporary.write_bytes(pickle.dumps(answers, protocol=5))
         temporary.replace(command.path)
@@ -100,15 +100,16 @@ class Worker:
         """Parity with a recorded file."""
         from infer_opt.parity import compare
 
-        answers = [self.opened.run(feed) for feed in self.feeds[: command.count]]
-        return compare(_recorded(command.reference)[: len(answers)], answers, tolerance=command.tolerance)
+        reference = _recorded(command.reference)[: command.count]
+        answers = [self.opened.run(feed) for feed in self.feeds[: len(reference)]]
+        return compare(reference, answers, tolerance=command.tolerance)
 
     def check_stale(self, command: messages.CheckStale) -> str | None:
         """A session that replays old outputs gives equal answers where the reference's differ."""
         from infer_opt.parity import find_stale
 
-        answers = [self.opened.run(feed) for feed in self.timed]
-        return find_stale(_recorded(command.reference)[: len(answers)], answers)
+        reference = _recorded(command.reference)[: len(self.timed)]
+        return find_stale(reference, [self.opened.run(feed) for feed in self.feeds[: len(reference)]])
 
     def evaluate(self, command: messages.Evaluate) -> float:
         """The user's metric over this session."""

@@ -34,9 +34,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Keep the outputs for all inputs in a file: what other sessions are compared with. Answered with None."""
+    """Keep the outputs for the first `count` inputs in a file: what others are compared with. Answered with None."""
 
     path: Path
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from infer_opt.errors import EvidenceError
@@ -21,7 +21,7 @@ AFTER_STOP_RUNS = 5  # the first runs after SIGCONT are 1.1 to 2.5 times slow
 WARM_UP_RUNS = 5
 WARM_UP_BLOCKS = 20
 CAP_RUNS = 100
-FEWEST_WARM_UP_RUNS = 12
+SLOW_CAPS, FEWEST_WARM_UP_RUNS = 4, 12  # after four times its cap in time, so many runs must do
 DROP_AFTER_RUNS = 3
 
 Clock = Callable[[], int]
@@ -149,22 +149,22 @@ def warm_up(
         times.extend(_timed_runs(session, feeds, len(times), clock))
         if len(times) == DROP_AFTER_RUNS and plan.drop_above_ns is not None and min(times) > plan.drop_above_ns:
             return WarmUp(latency_ns=_middle(times), runs=len(times), is_steady=False, was_dropped=True)
-    steady = False
+    steady, runs, recent = False, len(times), times
     while not steady:
-        recent: list[int] = []
+        recent = []
         for _ in range(WARM_UP_BLOCKS):
-            shape = plan_block(_middle(times[-9:]), cost, after_stop=False)
-            block = measure_block(
-                session, feeds, plan=Plan(lead_in_runs=0, timed_runs=shape.timed_runs), start=len(times), clock=clock
-            )
+            shape = replace(plan_block(_middle(times[-9:]), cost, after_stop=False), lead_in_runs=0)
+            block = measure_block(session, feeds, plan=shape, start=runs, clock=clock)
+            runs += shape.timed_runs * shape.runs_per_sample
             recent.extend(block.latency_ns)
             times.extend(block.latency_ns)
-            if clock() - begin >= plan.cap_ns and len(times) >= FEWEST_WARM_UP_RUNS:
+            if clock() - begin >= SLOW_CAPS * plan.cap_ns and runs >= FEWEST_WARM_UP_RUNS:
                 break  # a run that takes a second or more must not warm up for minutes
         steady = has_steady_state([math.log(time_ns) for time_ns in recent])
-        if clock() - begin >= plan.cap_ns and len(times) >= CAP_RUNS:
+        elapsed_ns = clock() - begin
+        if elapsed_ns >= SLOW_CAPS * plan.cap_ns or (elapsed_ns >= plan.cap_ns and runs >= CAP_RUNS):
             break
-    return WarmUp(latency_ns=_middle(times[len(times) // 2 :]), runs=len(times), is_steady=steady)
+    return WarmUp(latency_ns=_middle(recent), runs=runs, is_steady=steady)
 
 
 def _timed_runs(session: Runnable, feeds: Sequence[Feeds], done: int, clock: Clock) -> list[int]:

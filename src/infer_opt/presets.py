@@ -42,7 +42,8 @@ def load_preset(name: str) -> Preset:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder() / f"{name}.yaml"
     try:
-        text = path.read_text()
+        # Bytes that are no text become characters that YAML refuses with a message of its own.
+        text = path.read_text("utf-8", errors="surrogateescape")
     except OSError as error:
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names())}, or name a .yaml file"

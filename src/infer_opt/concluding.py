@@ -190,12 +190,16 @@ def _why_not(
         return f"none of the {ran} configurations that ran looked faster than stock"
     if not raced.survivors:
         return f"stock was not beaten in a race of {raced.rounds} rounds against the most promising configurations"
+    if confirmation is not None and confirmation.is_too_noisy:
+        rounds = sum(epoch.rounds for epoch in confirmation.epochs)
+        discarded = sum(epoch.discarded for epoch in confirmation.epochs)
+        return (
+            f"{discarded} of the {rounds} rounds of the confirmation were disturbed by something else on this machine"
+        )
     if confirmation is None or comparison is None:
         return "the budget ended before the first epoch of the confirmation; give it more with --budget"
     value = f"{comparison.speedup.value:.3g}x [{comparison.speedup.low:.3g} to {comparison.speedup.high:.3g}]"
     epochs = f"{len(comparison.epochs)} epochs of fresh processes"
-    if confirmation.is_too_noisy:
-        return f"{comparison.discarded_rounds} of {comparison.rounds} rounds were disturbed by something else"
     if comparison.verdict is Verdict.EQUIVALENT:
         return f"the best challenger is as fast as stock within the margin: {value} over {epochs}"
     if comparison.verdict is Verdict.SLOWER:

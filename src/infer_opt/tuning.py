@@ -27,6 +27,7 @@ from infer_opt.workers.process import WorkerError
 
 SCREEN, STOCK, RACE, CONFIRM = "screen", "stock", "race", "confirm"  # phases in the store
 SCREEN_SHARE = 0.55  # of the budget at most: an unconfirmed winner is worth nothing
+LEAST_RACE = 10  # rounds
 WRITING_S = 1.0  # what the bundle and the report take at the end
 CACHE_BYTES = 10_000_000_000
 SLOWER = 10  # a worker that takes this many times what stock took for the same thing hangs
@@ -169,19 +170,20 @@ def _race(
     if notebook.finalists:
         survivors = tuple(key for key in notebook.finalists if any(trial.config.key == key for trial in trials))
         return concluding.settled_race(survivors, trials)
-    if len(by_key) <= finalists or budget.was_interrupted:
-        raced = concluding.settled_race(tuple(by_key), trials)
-    else:
+    reserve = _reserve_s(base, budget)
+    # Everybody comes up once, and fewer than ten rounds would hardly eliminate anyone.
+    least_s = (len(by_key) + 2) * (base.setup_s / 2 + LEAST_RACE * base.round_s)
+    raced = concluding.settled_race(tuple(by_key), trials)
+    if len(by_key) > finalists and budget.fits(least_s, reserve_s=reserve):
         show(Progress(stage="race", detail=f"{len(by_key)} configurations against stock"))
-        reserve = _reserve_s(base, budget)
-        raced = race(
+        found = race(
             setup.rig,
             by_key,
             base.result.config,
             generator=setup.generator,
             goes_on=lambda cost_s: budget.fits(cost_s, reserve_s=reserve),
         )
-        raced = concluding.break_ties(raced, trials)
+        raced = concluding.break_ties(found, trials) if found.rounds else raced
     raced = replace(raced, survivors=concluding.finalists_of(raced, most=finalists))
     notebook.store.save_rounds(notebook.id, RACE, 0, {"finalists": list(raced.survivors), "rounds": raced.rounds})
     return raced

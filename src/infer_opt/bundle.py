@@ -29,11 +29,14 @@ MANIFEST = "bundle.json"
 ARTEFACT = "model.onnx"
 SAMPLES = "samples.npz"
 DEFAULT = "default"
+PICTURE = "result.svg"
 CHUNK_BYTES = 1 << 20
 
 README = """# {name}, tuned by infer-opt
 
+```
 {summary}
+```
 
 ```python
 import infer_opt
@@ -44,6 +47,8 @@ with infer_opt.load("{folder}") as session:
 
 `pip install 'infer-opt[{extra}]'` is all that this needs. `infer-opt bench {folder}` measures the claim again on your
 machine. `bundle.json` says how the model is opened and what the claim rests on.
+
+![Every configuration that was tried, against stock](result.svg)
 """
 
 
@@ -60,6 +65,7 @@ class Contents:
 
     name: str
     summary: str
+    picture: str
     config: TrialConfig
     files: Sequence[Path]
     default: Sequence[Path]
@@ -305,6 +311,7 @@ def _fill(work: Path, folder: Path, contents: Contents) -> None:
         "record": contents.record,
     }
     (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    (work / PICTURE).write_text(contents.picture)
     (work / "README.md").write_text(
         README.format(
             name=contents.name,

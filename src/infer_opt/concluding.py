@@ -16,6 +16,7 @@ from infer_opt.racing import Race
 from infer_opt.reports import Format
 from infer_opt.reports.documents import to_json, tuning_document
 from infer_opt.reports.pareto import front
+from infer_opt.reports.picture import draw
 from infer_opt.reports.tuning import render
 from infer_opt.results import (
     Block,
@@ -287,6 +288,7 @@ def write_bundle(setup: Setup, tuning: Tuning, out: Path, *, keep_default: bool)
         bundle.Contents(
             name=rig.model.stem,
             summary=render(tuning, Format.TABLE).partition("\n\n")[0],
+            picture=draw(tuning),
             config=winner,
             files=files,
             default=default,

@@ -35,7 +35,7 @@ from infer_opt.rig import BASELINE, CLONE, Limits
 from infer_opt.search.screen import best
 from infer_opt.search.space import distance_from_stock
 from infer_opt.setting_up import Setup
-from infer_opt.trials import Stock, quantiles_of
+from infer_opt.trials import Stock, quantiles_of, within_limits
 
 MOST_SAMPLE_BYTES = 16_000_000  # inputs that travel with the bundle, so that its claim can be measured again
 
@@ -126,8 +126,21 @@ def conclude(
         winner=baseline,
         comparison=comparison,
         standings=_standings(baseline, baseline, trials, raced, confirmation),
-        notes=notes,
+        notes=notes + _stock_limits(setup, baseline, trials),
     )
+
+
+def _stock_limits(setup: Setup, baseline: TrialResult, trials: Sequence[Trial]) -> tuple[Note, ...]:
+    """Stock is handed back although it breaks a limit: says so, and which trial came nearest to what was asked."""
+    found = within_limits(setup.rig, baseline)
+    if isinstance(found, TrialResult):
+        return ()
+    keeps = best(trials)[:1]
+    text = f"stock itself {found.reason}"
+    for trial in keeps:
+        speed = math.exp(-trial.log_ratio)
+        text += f"; {trial.config.label} keeps the limit at {speed:.3g}x stock's speed, by the screen's estimate"
+    return (Note(caution=Caution.LIMIT_NOT_MET, text=text),)
 
 
 def _winner(

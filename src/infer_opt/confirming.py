@@ -57,9 +57,10 @@ def confirm(
     epochs = list(done)
     contenders = dict(contenders)
     lost: dict[str, str] = {}
-    decisions: dict[str, Decision] = {}
+    # What earlier calls measured may settle it already, or end just at a look.
+    decisions = _decide(epochs, contenders) if _usable(epochs) in LOOKS else {}
     ran_out = False
-    while contenders and _usable(epochs) < most and not is_too_noisy(epochs):
+    while _usable(epochs) < most and not is_too_noisy(epochs) and not _is_settled(decisions, contenders):
         if not fits(epochs[-1].cost_s if epochs else 0.0):
             ran_out = True
             break
@@ -72,8 +73,6 @@ def confirm(
         keep(epoch)
         if epoch.values and _usable(epochs) in LOOKS:
             decisions = _decide(epochs, contenders)
-            if _is_settled(decisions, contenders):
-                break
     if contenders and _usable(epochs) not in LOOKS:
         # Between two looks nothing new can be proven; what a look has proven stands.
         latest = _decide(epochs, contenders)
@@ -82,7 +81,9 @@ def confirm(
     noisy = is_too_noisy(epochs)
     return Confirmation(
         comparisons={
-            key: _comparison(contenders[key], decision, key, epochs, noisy) for key, decision in decisions.items()
+            key: _comparison(config, decisions[key], key, epochs, noisy)
+            for key, config in contenders.items()
+            if key in decisions
         },
         epochs=tuple(epochs),
         is_too_noisy=noisy,
@@ -94,7 +95,11 @@ def confirm(
 def run_epoch(
     rig: Rig, contenders: Mapping[str, TrialConfig], stock: TrialConfig, *, generator: random.Random, rounds: int
 ) -> tuple[Epoch | None, dict[str, str]]:
-    """One epoch: respawn everyone in random order, then `rounds` undisturbed rounds. None when a contender died."""
+    """One epoch: respawn everyone in random order, then `rounds` undisturbed rounds. None when a contender died.
+
+    Raises:
+        ModelError: the baseline or its clone died.
+    """
     begin = time.monotonic()
     entrants, lost = rig.enter({BASELINE: stock, CLONE: stock} | dict(contenders), generator)
     setup_s = time.monotonic() - begin
@@ -104,6 +109,8 @@ def run_epoch(
         for entrant in entrants.values():
             entrant.worker.close()
     lost |= {key: error.what for one in found for key, error in one.lost.items()}
+    for key in {BASELINE, CLONE} & set(lost):
+        raise ModelError(f"the stock session died in the confirmation: {lost[key]}")
     kept = [one for one in found if one.discarded is None]
     if lost or len(kept) < min(FEWEST_ROUNDS, rounds):
         # An epoch that was disturbed throughout still counts its discards, or the noise would never be seen.
@@ -165,13 +172,15 @@ def _decide(epochs: Sequence[Epoch], contenders: Mapping[str, TrialConfig]) -> d
 
 
 def _is_settled(decisions: Mapping[str, Decision], contenders: Mapping[str, TrialConfig]) -> bool:
-    """The winner's claim is decided; or it is proven no faster and none of its rivals can be waited for."""
+    """Nobody is left; or the winner's claim is decided; or it is proven no faster and nobody else is undecided."""
+    if not contenders:
+        return True
     first = decisions.get(next(iter(contenders)))
     if first is None:
         return False
     if first.verdict is Verdict.FASTER:
         return True
-    return all(decision.verdict is not Verdict.INCONCLUSIVE for decision in decisions.values())
+    return all(decisions[key].verdict is not Verdict.INCONCLUSIVE for key in contenders)
 
 
 def _comparison(config: TrialConfig, decision: Decision, key: str, epochs: Sequence[Epoch], noisy: bool) -> Comparison:

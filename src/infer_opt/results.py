@@ -52,6 +52,7 @@ class Caution(StrEnum):
     FEW_SAMPLES = "few-samples"
     INTERRUPTED = "interrupted"
     OUT_OF_BUDGET = "out-of-budget"
+    LIMIT_NOT_MET = "limit-not-met"
     FALLBACK = "fallback"
     PROVIDER_UNAVAILABLE = "provider-unavailable"
     INT8_SATURATION = "int8-saturation"

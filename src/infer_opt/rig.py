@@ -139,7 +139,10 @@ class Rig:
         lost: dict[str, str] = {}
         try:
             for key in keys:
-                starting[key] = self.start(configs[key], generator, key=key)
+                try:
+                    starting[key] = self.start(configs[key], generator, key=key)
+                except InferOptError as error:
+                    lost[key] = error.what
             for step in (self._settle, self._warm):
                 for key in [key for key in keys if key not in lost]:
                     try:

@@ -256,7 +256,9 @@ def _disturbed(rounds: Sequence[Round]) -> tuple[Note, ...]:
 
 def within_limits(rig: Rig, result: TrialResult) -> Trial:
     """`result`, or a failure that says which limit it breaks. A percentile without evidence cannot break one."""
-    memory, p99 = result.readings.peak_rss_bytes, result.readings.quantile_ns(0.99)
+    on_device = result.config.options.provider is Provider.CUDA
+    memory = result.readings.device_memory_bytes if on_device else result.readings.peak_rss_bytes
+    p99 = result.readings.quantile_ns(0.99)
     reason = None
     if rig.limits.max_memory_bytes is not None and memory is not None and memory > rig.limits.max_memory_bytes:
         reason = f"takes {memory / 1e6:.0f} MB at its peak, more than {rig.limits.max_memory_bytes / 1e6:.0f} MB"

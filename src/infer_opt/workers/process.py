@@ -1,5 +1,6 @@
 """The tuner's side of a worker: start, ask, stop and continue, time out, and say why it died."""
 
+import contextlib
 import os
 import random
 import signal
@@ -141,7 +142,8 @@ class WorkerProcess:
     def thaw(self) -> None:
         """Continue after `freeze`."""
         if self._frozen:
-            os.kill(self.pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it died meanwhile, which the next answer will tell
+                os.kill(self.pid, signal.SIGCONT)
             self._frozen = False
 
     def close(self) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from infer_opt.config import Objective, TrialConfig
+from infer_opt.errors import InferOptError
 from infer_opt.results import Block
 from infer_opt.stats.rounds import block_value
 from infer_opt.workers.messages import Measure
-from infer_opt.workers.process import WorkerError, WorkerProcess
+from infer_opt.workers.process import WorkerProcess
 
 # Judges one round by what happened outside the workers: called at its start with the live process ids, it gives a
 # function to be called at its end, which gives the reason to discard the round, or None.
@@ -30,7 +31,7 @@ class Entrant:
 class Round:
     """One block of each live configuration. `values` are ln(ns an item); `discarded` says why it does not count.
 
-    `lost` holds those whose worker ended in this round, with its error; they have no block and no value.
+    `lost` holds those whose worker ended or whose session failed in this round; they have no block and no value.
     """
 
     number: int
@@ -38,7 +39,7 @@ class Round:
     blocks: Mapping[str, Block]
     values: Mapping[str, float]
     discarded: str | None
-    lost: Mapping[str, WorkerError]
+    lost: Mapping[str, InferOptError]
     cost_s: float
 
 
@@ -55,12 +56,12 @@ def measure_round(
     begin = time.monotonic()
     over = watch([entrant.worker.pid for entrant in live.values()])
     blocks: dict[str, Block] = {}
-    lost: dict[str, WorkerError] = {}
+    lost: dict[str, InferOptError] = {}
     for key in order:
         worker = live[key].worker
         try:
             blocks[key] = worker.ask(Measure(start=number), timeout_s=timeout_s)
-        except WorkerError as error:
+        except InferOptError as error:  # one that fails is out; the others go on
             lost[key] = error
         worker.freeze()
     reason = over()

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infer_opt.config import Provider, Workload
+from infer_opt.errors import ConfigError
 from infer_opt.facts import ModelFacts
 from infer_opt.models.inputs import Samples, load_feeds, load_samples, resolve_dims, save_feeds, synthesise
+from infer_opt.models.inspecting import LARGEST_INPUT_BYTES
 from infer_opt.results import Caution, Note
 from infer_opt.runtimes import open_runtime
 from infer_opt.transforms.feeds import hash_feeds
@@ -49,6 +51,7 @@ def prepare(
     samples = synthesise(facts, dims=dims, seed=seed) if inputs is None else load_samples(facts, inputs, dims=dims)
     feeds = {}
     for batch in batches:
+        _check_size(samples, batch)
         feeds[batch] = folder / f"feeds-{batch}.npz"
         save_feeds(feeds[batch], samples.batched(batch, count=_count(samples, batch)))
     calibration = None if samples.is_synthetic else folder / "calibration.npz"
@@ -78,10 +81,23 @@ def _ready(facts: ModelFacts, feeds: Path, *, dims: Mapping[str, int], batch: in
     )
 
 
+def _check_size(samples: Samples, batch: int) -> None:
+    feed_bytes = _item_bytes(samples) * batch
+    if feed_bytes > LARGEST_INPUT_BYTES:
+        raise ConfigError(
+            f"{batch} items take {feed_bytes / 2**30:.3g} GiB a call; the most is {LARGEST_INPUT_BYTES // 2**30} GiB",
+            hint="name a smaller --batch",
+        )
+
+
+def _item_bytes(samples: Samples) -> int:
+    total: int = sum(array.nbytes for array in samples.feeds[0].values())
+    return max(1, total)
+
+
 def _count(samples: Samples, batch: int) -> int:
     """Feeds to keep: every item once where that is not too many, and at least four that differ as items allow."""
-    item_bytes: int = max(1, sum(array.nbytes for array in samples.feeds[0].values()))
-    affordable = max(FEWEST_FEEDS, MOST_BYTES // (item_bytes * batch))
+    affordable = max(FEWEST_FEEDS, MOST_BYTES // (_item_bytes(samples) * batch))
     wanted = max(FEWEST_FEEDS, -(-len(samples.feeds) // batch))
     return min(MOST_FEEDS, affordable, wanted)
 

@@ -53,8 +53,13 @@ def main() -> None:
     except InferOptError as error:
         _say(error.what, error.hint)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        place = "infer-opt" if context is None else context.command_path
+        _say(error.format_message().rstrip("."), f"{place} --help says what it takes")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted", "finished trials are kept; add --resume to go on")

@@ -39,9 +39,12 @@ def workload_options(function: Function) -> Function:
             "--objective", type=choice(Objective), default=Objective.LATENCY.value, show_default=True,
             help="What faster means: time a call, or items a second.",
         ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of orders and made-up inputs."),
         click.option(
-            "--custom-ops", multiple=True, metavar="LIBRARY",
+            "--seed", type=click.IntRange(min=0), default=0, show_default=True,
+            help="Seed of orders and made-up inputs.",
+        ),
+        click.option(
+            "--custom-ops", multiple=True, metavar="LIBRARY", type=click.Path(resolve_path=True),
             help="A custom-operator library to load; it holds code, so none is loaded unless named.",
         ),
     )  # fmt: skip

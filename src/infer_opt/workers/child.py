@@ -23,11 +23,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from infer_opt.errors import InferOptError, ModelError
+from infer_opt.errors import InferOptError, ModelError, StorageError
 from infer_opt.measure import ClockCost, WarmUp, clock_cost, measure_block, plan_block, warm_up
 from infer_opt.protocols import Session
 from infer_opt.results import Block, Parity
 from infer_opt.workers import messages
+
+# What code of the user's may fail with; anything rarer ends the worker, and its last line is quoted.
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, ModelError, NameError, OSError,
+    RuntimeError, SyntaxError, TypeError, ValueError,
+)  # fmt: skip
 
 
 class Worker:
@@ -93,8 +99,14 @@ class Worker:
 
         answers = [self.opened.run(feed) for feed in self.feeds[: command.count]]
         temporary = command.path.with_suffix(f".{os.getpid()}")
-        temporary.write_bytes(pickle.dumps(answers, protocol=5))
-        temporary.replace(command.path)
+        try:
+            temporary.write_bytes(pickle.dumps(answers, protocol=5))
+            temporary.replace(command.path)
+        except OSError as error:
+            raise StorageError(
+                f"the outputs of stock cannot be kept in {command.path.parent}: {error.strerror}",
+                hint="free some space, or set INFER_OPT_CACHE to another folder",
+            ) from error
 
     def check(self, command: messages.Check) -> Parity:
         """Parity with a recorded file."""
@@ -113,10 +125,11 @@ class Worker:
 
     def evaluate(self, command: messages.Evaluate) -> float:
         """The user's metric over this session."""
+        sys.path.insert(0, str(Path.cwd()))  # where `package.module:function` is looked for
         function = resolve(command.target)
         try:
             value = float(function(splitting(self.opened)))
-        except (TypeError, ValueError, KeyError, ImportError, OSError) as error:
+        except FAULTS as error:
             raise ModelError(
                 f"--eval {command.target} failed: {type(error).__name__}: {error}",
                 hint="it is called with run({name: array}) -> {name: array} and returns a number, higher is better",
@@ -197,7 +210,7 @@ def resolve(target: str) -> Callable[..., Any]:
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         function = getattr(module, name)
-    except (ImportError, AttributeError, OSError, ValueError, SyntaxError) as error:
+    except FAULTS as error:
         raise ModelError(
             f"cannot load {target}: {error}", hint="name it as package.module:function or path/to/file.py:function"
         ) from error
@@ -246,5 +259,4 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path.cwd()))  # where `--eval package.module:function` is looked for
     serve(Connection(int(sys.argv[1])))

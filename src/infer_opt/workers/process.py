@@ -65,7 +65,8 @@ class WorkerProcess:
         padding = {"INFER_OPT_PADDING": "x" * generator.randrange(PADDING_BYTES)}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "infer_opt.workers.child", str(theirs.fileno()), str(os.getpid())],
+                # -P: a file called random.py or onnx.py in the user's folder must not be taken for the library.
+                [sys.executable, "-P", "-m", "infer_opt.workers.child", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,

@@ -93,15 +93,14 @@ class FakeSession:
         return {}
 
 
-Answer = object  # a value, an Exception to be raised, or a function of the command and of how often it was asked
-
-
 @dataclass(slots=True, kw_only=True)
 class World:
     """What is true about the configurations, and the noise that hides it.
 
     `latency_ns` maps a configuration to the time of a call; `process_effect` and `noise` are the standard deviations of
-    ln(time) between processes and between blocks. `scripts` overrides answers of a configuration by type of command.
+    ln(time) between processes and between blocks. `scripts` overrides answers of a configuration by type of command: a
+    value, an error to be raised, or a function of the command and of how often it was asked (`...`: as usual).
+    With `one_process_each`, a name that comes up again has the process effect that it had before.
     """
 
     seed: int = 0
@@ -109,9 +108,11 @@ class World:
     process_effect: float = 0.0
     noise: float = 0.0
     runs: int = 3
-    scripts: Mapping[TrialConfig, Mapping[type, Answer]] = field(default_factory=dict)
+    one_process_each: bool = False
+    scripts: Mapping[TrialConfig, Mapping[type, object]] = field(default_factory=dict)
     diary: list[tuple[str, str]] = field(default_factory=list)
     workers: list["FakeWorker"] = field(default_factory=list)
+    effects: dict[str, float] = field(default_factory=dict)
     generator: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,7 +120,10 @@ class World:
 
     def worker(self, config: TrialConfig, name: str) -> "FakeWorker":
         """A fresh process: its own draw of the process effect."""
-        made = FakeWorker(self, config, f"{name}#{len(self.workers)}")
+        effect = self.generator.gauss(0.0, self.process_effect)
+        if self.one_process_each:
+            effect = self.effects.setdefault(name, effect)
+        made = FakeWorker(self, config, f"{name}#{len(self.workers)}", effect)
         self.workers.append(made)
         return made
 
@@ -138,7 +142,7 @@ class World:
 class FakeWorker(WorkerProcess):
     """Answers every command at once. Only what the outside can see of a worker is real: order, stops, death."""
 
-    def __init__(self, world: World, config: TrialConfig, name: str) -> None:
+    def __init__(self, world: World, config: TrialConfig, name: str, effect: float) -> None:
         self.name = name
         self.config = config
         self.is_frozen = False
@@ -147,7 +151,7 @@ class FakeWorker(WorkerProcess):
         self._world = world
         self._is_dead = False
         self._pending: list[object] = []
-        self._effect = world.generator.gauss(0.0, world.process_effect)
+        self._effect = effect
 
     @property
     def pid(self) -> int:

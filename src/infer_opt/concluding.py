@@ -23,6 +23,7 @@ from infer_opt.results import (
     Caution,
     Comparison,
     Note,
+    Readings,
     Standing,
     Trial,
     TrialFailure,
@@ -73,16 +74,22 @@ def break_ties(raced: Race, trials: Sequence[Trial]) -> Race:
     if not raced.is_equivalence_set:
         return raced
     results = {trial.config.key: trial for trial in best(trials)}
+    tail = _common_tail([results[key].readings for key in raced.survivors if key != BASELINE])
 
     def rank(key: str) -> tuple[float, ...]:
         if key == BASELINE:
             return (-math.inf,)  # stock is among the equals: nothing else is worth a change
         trial = results[key]
-        p99 = trial.readings.quantile_ns(0.99) or 0.0
+        slow = trial.readings.quantile_ns(tail) or 0.0
         memory = trial.readings.peak_rss_bytes or 0
-        return (-round(trial.parity.score, 3), _step(p99, 1.05), _step(memory, 1.1), distance_from_stock(trial.config))
+        return (-round(trial.parity.score, 3), _step(slow, 1.05), _step(memory, 1.1), distance_from_stock(trial.config))
 
     return replace(raced, survivors=tuple(sorted(raced.survivors, key=rank)))
+
+
+def _common_tail(readings: Sequence[Readings]) -> float:
+    """p99, or the highest percentile that all of them have evidence for: only like is compared with like."""
+    return next((q for q in (0.99, 0.95, 0.9) if all(one.quantile_ns(q) is not None for one in readings)), 0.5)
 
 
 def _step(value: float, ratio: float) -> float:
@@ -210,6 +217,9 @@ def _why_not(
         return (
             f"{discarded} of the {rounds} rounds of the confirmation were disturbed by something else on this machine"
         )
+    if confirmation is not None and comparison is None and confirmation.lost:
+        deaths = "; ".join(confirmation.lost.values())
+        return f"what looked faster did not survive in fresh processes: {deaths}"
     if confirmation is None or comparison is None:
         return "the budget ended before the first epoch of the confirmation; give it more with --budget"
     value = f"{comparison.speedup.value:.3g}x [{comparison.speedup.low:.3g} to {comparison.speedup.high:.3g}]"
@@ -267,6 +277,8 @@ def _fate(
     comparison = confirmation.comparisons.get(key) if confirmation is not None else None
     if comparison is not None:
         return "not chosen", f"{comparison.verdict} in the confirmation: {comparison.speedup.value:.3g}x stock's speed"
+    if confirmation is not None and key in confirmation.lost:
+        return "lost", f"its worker ended in the confirmation: {confirmation.lost[key]}"
     if raced is not None and key in raced.lost:
         return "lost", f"its worker ended in the race: {raced.lost[key]}"
     if raced is not None and key in raced.survivors:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infer_opt.config import TrialConfig
+from infer_opt.errors import ModelError
 from infer_opt.results import Block, Comparison, Verdict
 from infer_opt.rig import BASELINE, CLONE, Rig
 from infer_opt.stats.confirm import LOOKS, Decision, decide_all, epoch_value, remeasure, rounds_per_epoch, speedup

@@ -1,0 +1,233 @@
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from fakes import MS, World, make_rig
+from infer_opt.config import SessionOptions, TrialConfig
+from infer_opt.errors import ModelError
+from infer_opt.racing import Race, race
+from infer_opt.rig import BASELINE, CLONE
+from infer_opt.stats.race import MAXIMUM_ROUNDS
+from infer_opt.workers.messages import Measure, Warm
+from infer_opt.workers.process import WorkerError
+from infer_opt.workers.rounds import Watch, never_disturbed
+
+STOCK = TrialConfig()
+FAST, SLOW, OTHER = (TrialConfig(options=SessionOptions(intra_threads=count)) for count in (1, 2, 3))
+CHALLENGERS = {"fast": FAST, "slow": SLOW, "other": OTHER}
+
+
+def raced(
+    world: World, *, watch: Watch = never_disturbed, goes_on: Callable[[float], bool] = lambda cost_s: True
+) -> Race:
+    rig = make_rig(world, watch=watch)
+    return race(rig, CHALLENGERS, STOCK, generator=random.Random(world.seed), goes_on=goes_on)
+
+
+def after(rounds: int) -> Callable[[float], bool]:
+    """A budget for so many rounds."""
+    left = [rounds]
+
+    def goes_on(cost_s: float) -> bool:
+        left[0] -= 1
+        return left[0] >= 0
+
+    return goes_on
+
+
+def dies_in_round(number: int) -> Callable[[object, int], object]:
+    return lambda command, times: WorkerError("crashed with SIGSEGV") if times == number else ...
+
+
+def blocks_of(world: World, name: str) -> int:
+    return sum(spoken.startswith(f"{name}#") for spoken in world.spoken_to())
+
+
+def test_the_fastest_is_left_when_it_is_clearly_the_fastest() -> None:
+    found = raced(World(latency_ns={FAST: 0.8 * MS, SLOW: 1.4 * MS, OTHER: 0.9 * MS}, noise=0.03))
+
+    assert found.survivors == ("fast",)
+    assert not found.is_equivalence_set
+    assert found.rounds < MAXIMUM_ROUNDS / 2
+    assert found.log_ratios["fast"] == pytest.approx(-0.223, abs=0.03)
+
+
+def test_stock_is_left_when_nothing_is_faster() -> None:
+    found = raced(World(latency_ns={FAST: 1.2 * MS, SLOW: 1.4 * MS, OTHER: 1.3 * MS}, noise=0.03))
+
+    assert found.survivors == (BASELINE,)
+
+
+def test_losers_leave_at_once_and_are_measured_no_more() -> None:
+    world = World(latency_ns={FAST: 0.5 * MS, SLOW: 2.0 * MS, OTHER: 0.51 * MS}, noise=0.03)
+
+    found = raced(world)
+
+    assert blocks_of(world, "slow") < blocks_of(world, "fast") == found.rounds
+    assert "slow" in found.log_ratios  # why it left can be told
+
+
+def test_stock_and_its_clone_are_in_every_round_even_when_stock_has_lost() -> None:
+    world = World(latency_ns={FAST: 0.5 * MS, SLOW: 2.0 * MS, OTHER: 0.505 * MS}, noise=0.03)
+
+    found = raced(world)
+
+    assert BASELINE not in found.survivors
+    assert blocks_of(world, BASELINE) == blocks_of(world, CLONE) == found.rounds
+
+
+def test_equals_are_one_set_and_stock_is_named_among_them() -> None:
+    found = raced(World(noise=0.004))
+
+    assert found.is_equivalence_set
+    assert set(found.survivors) == {BASELINE, "fast", "slow", "other"}
+    assert found.rounds < MAXIMUM_ROUNDS
+
+
+def test_the_clone_is_a_control_and_never_a_winner() -> None:
+    for seed in range(5):
+        assert CLONE not in raced(World(seed=seed, noise=0.02), goes_on=after(20)).survivors
+
+
+def test_survivors_are_named_the_fastest_first() -> None:
+    found = raced(World(latency_ns={FAST: 0.90 * MS, SLOW: 0.98 * MS, OTHER: 0.94 * MS}), goes_on=after(5))
+
+    assert found.survivors == ("fast", "other", "slow", BASELINE)
+
+
+def test_a_race_that_nothing_can_decide_ends_after_120_rounds() -> None:
+    found = raced(World(noise=0.2))
+
+    assert found.rounds == MAXIMUM_ROUNDS
+    assert len(found.survivors) > 1
+
+
+def test_the_budget_ends_a_race_between_two_rounds() -> None:
+    asked: list[float] = []
+    go = after(7)
+
+    def goes_on(cost_s: float) -> bool:
+        asked.append(cost_s)
+        return go(cost_s)
+
+    world = World(noise=0.2)
+
+    assert raced(world, goes_on=goes_on).rounds == 7
+    assert asked[0] == 0.0  # nobody knows yet
+    assert all(cost_s > 0 for cost_s in asked[1:])
+
+
+def test_a_race_without_a_single_round_decides_nothing() -> None:
+    found = raced(World(), goes_on=lambda cost_s: False)
+
+    assert (found.rounds, dict(found.log_ratios)) == (0, {})
+    assert set(found.survivors) == {BASELINE, *CHALLENGERS}
+
+
+# Deaths
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_contender_that_dies_leaves_the_race_and_the_rest_goes_on(number: int) -> None:
+    world = World(
+        latency_ns={FAST: 0.5 * MS, OTHER: 0.8 * MS},
+        noise=0.02,
+        scripts={FAST: {Measure: dies_in_round(number)}},
+    )
+
+    found = raced(world)
+
+    assert found.survivors == ("other",)
+    assert dict(found.lost) == {"fast": "crashed with SIGSEGV"}
+    assert blocks_of(world, "fast") == number
+
+
+def test_a_contender_whose_session_fails_leaves_the_race_too() -> None:
+    failure = ModelError("ONNX Runtime failed to run the model: out of device memory")
+    world = World(latency_ns={OTHER: 0.8 * MS}, noise=0.02, scripts={FAST: {Measure: failure}})
+
+    assert dict(raced(world).lost) == {"fast": failure.what}
+
+
+def test_a_contender_that_does_not_come_up_does_not_race() -> None:
+    world = World(latency_ns={OTHER: 0.8 * MS}, noise=0.02, scripts={FAST: {Warm: WorkerError("killed")}})
+
+    found = raced(world)
+
+    assert dict(found.lost) == {"fast": "killed"}
+    assert "fast" not in found.configs
+    assert found.survivors == ("other",)
+
+
+def test_stock_is_left_when_every_contender_dies() -> None:
+    dead: dict[type, object] = {Measure: WorkerError("killed")}
+
+    found = raced(World(noise=0.02, scripts={FAST: dead, SLOW: dead, OTHER: dead}))
+
+    assert found.survivors == (BASELINE,)
+    assert set(found.lost) == set(CHALLENGERS)
+
+
+def test_the_death_of_stock_is_an_error() -> None:
+    with pytest.raises(ModelError, match="the stock session died in the race: killed"):
+        raced(World(noise=0.02, scripts={STOCK: {Measure: WorkerError("killed")}}))
+
+
+@pytest.mark.parametrize("scripts", [{}, {STOCK: {Measure: WorkerError("killed")}}])
+def test_no_worker_outlives_the_race(scripts: dict[TrialConfig, dict[type, object]]) -> None:
+    world = World(noise=0.1, scripts=scripts)
+
+    try:
+        raced(world, goes_on=after(3))
+    except ModelError:
+        assert scripts
+
+    assert len(world.workers) == 5
+    assert all(worker.is_closed for worker in world.workers)
+
+
+# Disturbance
+
+
+def watch_for(disturbed: Callable[[int], bool]) -> Watch:
+    number = -1
+
+    def watch(pids: Sequence[int]) -> Callable[[], str | None]:
+        nonlocal number
+        number += 1
+        reason = "steal" if disturbed(number) else None
+        return lambda: reason
+
+    return watch
+
+
+def test_disturbed_rounds_count_neither_for_nor_against_anyone() -> None:
+    # Were they counted, the fast one would lose every second round.
+    def in_turn(command: object, times: int) -> object:
+        world.latency_ns = {FAST: (5.0 if times % 2 == 0 else 0.5) * MS}
+        return ...
+
+    world = World(noise=0.01, scripts={FAST: {Measure: in_turn}})
+
+    found = raced(world, watch=watch_for(lambda number: number % 2 == 1))
+
+    assert found.survivors == ("fast",)
+    assert found.discarded == found.rounds - 1
+    assert found.log_ratios["fast"] == pytest.approx(-0.69, abs=0.05)
+
+
+def test_a_race_on_a_machine_that_is_disturbed_throughout_ends() -> None:
+    found = raced(World(), watch=watch_for(lambda number: True))
+
+    assert (found.rounds, found.discarded) == (0, MAXIMUM_ROUNDS)
+    assert set(found.survivors) == {BASELINE, *CHALLENGERS}
+
+
+def test_discards_are_the_same_whatever_the_latencies() -> None:
+    found = [
+        raced(World(seed=seed, noise=0.3), watch=watch_for(lambda number: number % 7 == 3), goes_on=after(28))
+        for seed in range(4)
+    ]
+
+    assert {one.discarded for one in found} == {4}

@@ -172,8 +172,8 @@ def _static_quantiser(
         [],
         excluded,
         types,
-        # Integer products add up in 32 bits, and one kernel turns that into float at once. Rounding to 8 bits in between
-        # costs accuracy (MiniLM: cosine 0.79 for 0.91) and helps only where an integer operator follows.
+        # Integer products add up in 32 bits, and one kernel turns that into float at once. Rounding to 8 bits in
+        # between costs accuracy (MiniLM: cosine 0.79 for 0.91) and helps only where an integer operator follows.
         {} if is_convolutional(operators(model)) else {"OpTypesToExcludeOutputQuantization": ["MatMul"]},
     )
 

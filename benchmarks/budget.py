@@ -4,6 +4,7 @@ Each model is tuned once to its end and once interrupted: the interrupted call g
 budget, and must end with an answer and a whole bundle. Cache and store are empty at the start of each call.
 """
 
+import argparse
 import os
 import signal
 import sys
@@ -34,15 +35,13 @@ class Interrupt:
             os.kill(pid, signal.SIGINT)
 
 
-def tune(model: Model, budget: str, *, preset: str, interrupt: Interrupt | None = None) -> dict[str, Any]:
+def tune(model: Model, options: argparse.Namespace, *, interrupt: Interrupt | None) -> dict[str, Any]:
     """One tuning as a whole process: how long it took, and what it left."""
     with calls.private_state() as (folder, environment):
         out = folder / "bundle"
-        finished = calls.call(
-            ["tune", *model.arguments, "--budget", budget, "--preset", preset, "--format", "json", "--out", str(out)],
-            environment=environment,
-            tick=interrupt,
-        )
+        arguments = ["tune", *model.arguments, "--budget", options.budget, "--preset", options.preset]
+        arguments += ["--seed", str(options.seed), "--format", "json", "--out", str(out)]
+        finished = calls.call(arguments, environment=environment, program=options.program, tick=interrupt)
         return outcome(model, finished, has_bundle=(out / "bundle.json").is_file(), interrupt=interrupt)
 
 
@@ -89,17 +88,18 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--budget", default="60s", help="of each tuning (default 60s)")
     parser.add_argument("--preset", default="default", help="of each tuning (default: default)")
     parser.add_argument("--interrupt-after", default="20s", help="when the second call is interrupted (default 20s)")
+    parser.add_argument("--program", type=Path, default=calls.INFER_OPT, help="the infer-opt to time")
     options = parser.parse_args(argv)
     begun = record.begin(NAME, argv)
     outcomes = []
     for model in calls.models(options.models):
         for interrupt in (None, Interrupt(parse_duration(options.interrupt_after))):
             print(f"tuning {model.name}{'' if interrupt is None else ', to be interrupted'}", file=sys.stderr)
-            outcomes.append(tune(model, options.budget, preset=options.preset, interrupt=interrupt))
+            outcomes.append(tune(model, options, interrupt=interrupt))
     targets = targets_of(outcomes, parse_duration(options.budget))
     begun.write(options.result, method=__doc__ or "", targets=targets, results={"calls": outcomes}, samples={})
     headings = ["model", "interrupted after s", "whole call, s", "after interrupt, s", "exit", "verdict", "bundle"]
-    return record.report(headings, [row(found) for found in outcomes], targets, Path(options.result))
+    return record.report(headings, [row(found) for found in outcomes], targets, options.result)
 
 
 def row(found: dict[str, Any]) -> list[object]:

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, cast
 
 from benchmarks import calls, record
@@ -274,7 +273,7 @@ def main(argv: Sequence[str]) -> int:
         "s",
     ]
     rows = [row(a, b) for a, b in zip(rounds, tunings, strict=True)]
-    return record.report(headings, rows, targets, Path(options.result))
+    return record.report(headings, rows, targets, options.result)
 
 
 def result(found: Rounds, tuning: Sampled) -> dict[str, Any]:

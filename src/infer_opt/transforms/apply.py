@@ -20,12 +20,12 @@ def build(
     *,
     folder: Path,
     workload: Workload,
-    batch: int,
     calibration: FeedSource | None = None,
     provider: Provider = Provider.CPU,
 ) -> Path:
     """Carry out `recipe` on the file `model`; the artefact lies in `folder` with its external data, if any, beside it.
 
+    Fixed shapes are the workload's; the batch stays as free as it was, since a bundle must take any.
     `calibration` is read by static quantisation only, `provider` by a saved level only. Every step must change
     something: an artefact that equals another would only be a second name for the same candidate. Takes memory of a
     few times the model's size, so run it outside of a process whose memory is watched.
@@ -37,7 +37,7 @@ def build(
     """
     if recipe.is_stock:
         raise ModelError("the recipe does nothing: the model itself is the artefact")
-    chain = _steps(recipe, workload=workload, batch=batch, calibration=calibration, provider=provider)
+    chain = _steps(recipe, workload=workload, calibration=calibration, provider=provider)
     current, scratch = model, []
     try:
         for index, step in enumerate(chain):
@@ -55,7 +55,7 @@ def build(
 
 
 def _steps(
-    recipe: Recipe, *, workload: Workload, batch: int, calibration: FeedSource | None, provider: Provider
+    recipe: Recipe, *, workload: Workload, calibration: FeedSource | None, provider: Provider
 ) -> list[Step]:
     """The recipe's steps in the order of its fields. Each loads its libraries only when it is used."""
     steps: list[Step] = []
@@ -66,7 +66,7 @@ def _steps(
     if recipe.fixed_shapes:
         from infer_opt.transforms.shapes import fix_shapes
 
-        steps.append(partial(fix_shapes, workload=workload, batch=batch))
+        steps.append(partial(fix_shapes, workload=workload))
     if recipe.fuse is not None:
         from infer_opt.transforms.fusions import fuse
 

@@ -32,7 +32,6 @@ def artefact_key(
     recipe: Recipe,
     *,
     workload: Workload,
-    batch: int,
     calibration_hash: str | None = None,
     provider: Provider = Provider.CPU,
     machine: str = "",
@@ -44,7 +43,7 @@ def artefact_key(
     """
     parts: dict[str, object] = {"model": model_hash, "recipe": asdict(recipe), "versions": library_versions()}
     if recipe.fixed_shapes:
-        parts |= {"dims": sorted(workload.dims), "batch": batch}
+        parts |= {"dims": sorted(workload.dims)}
     if recipe.quantise is not None and recipe.quantise.is_static:
         parts["calibration"] = calibration_hash
     if recipe.saved_level is not None:

@@ -14,8 +14,8 @@ from infer_opt.transforms.model_files import infer_shapes, load, save
 _FOLD_LIMIT_BYTES = 2**24
 
 
-def fix_shapes(source: Path, target: Path, *, workload: Workload, batch: int) -> None:
-    """Write the model with `batch` as its batch dimension and the workload's sizes as its other dimensions.
+def fix_shapes(source: Path, target: Path, *, workload: Workload, batch: int | None = None) -> None:
+    """Write the model with the workload's sizes as its dimensions; its batch stays free unless `batch` is given.
 
     The workload calls a dimension without a name `input:axis`. One that it does not size, other than the batch, stays
     dynamic.
@@ -36,7 +36,7 @@ def fix_shapes(source: Path, target: Path, *, workload: Workload, batch: int) ->
         save(model, target)
 
 
-def _fix_inputs(model: ModelProto, sizes: dict[str, int], batch: int) -> int:
+def _fix_inputs(model: ModelProto, sizes: dict[str, int], batch: int | None) -> int:
     """Set the inputs' dimensions, and those of the same name in outputs; gives how many inputs' dimensions were set."""
     weights = {tensor.name for tensor in model.graph.initializer}
     free = [
@@ -46,7 +46,8 @@ def _fix_inputs(model: ModelProto, sizes: dict[str, int], batch: int) -> int:
         for axis, dim in enumerate(_dims(value.type))
         if not dim.HasField("dim_value")
     ]
-    names = sizes | dict.fromkeys(_batch_names([(name, axis) for _, name, axis in free if name not in sizes]), batch)
+    items = _batch_names([(name, axis) for _, name, axis in free if name not in sizes])
+    names = sizes if batch is None else sizes | dict.fromkeys(items, batch)
     fixed = [(dim, names[name]) for dim, name, _ in free if name in names]
     for dim, size in fixed:
         dim.dim_value = size

@@ -129,7 +129,10 @@ def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmar
     base.entrant.worker.close()
     blocks, medians = _processes(rig, subject, setup, budget=budget, show=show)
     if not medians:
-        raise EvidenceError("the budget left no time for a single process", hint="give it more with --budget")
+        raise EvidenceError(
+            "no process was measured: the budget ended, or every round was disturbed by something else",
+            hint="infer-opt doctor says what disturbs; --budget gives more time",
+        )
     interval = median_interval(medians)
     notes = [*setup.notes, *base.result.notes, *_precision_notes(interval, len(medians))]
     quantiles = quantiles_of(blocks)
@@ -248,8 +251,21 @@ def _confirm(rig: Rig, base: Stock, subject: Party, setup: Setup, *, budget: Bud
         return budget.fits(cost_s or 3 * (base.setup_s + rounds * base.round_s))
 
     return confirm(
-        rig, {SUBJECT: subject.opened}, base.result.config, generator=setup.generator, rounds=rounds, fits=fits
+        rig,
+        {SUBJECT: subject.opened},
+        base.result.config,
+        generator=setup.generator,
+        rounds=rounds,
+        fits=fits,
+        least=_claimed_epochs(subject),
     )
+
+
+def _claimed_epochs(subject: Party) -> int:
+    """A bundle's re-measure interval speaks of as many epochs as its claim rests on; a shorter look misses it."""
+    record = subject.manifest.record if subject.manifest is not None else {}
+    comparison = record.get("comparison")
+    return len(comparison["epochs"]) if comparison else 0
 
 
 def _pooled(result: TrialResult, key: str, found: Confirmation) -> TrialResult:

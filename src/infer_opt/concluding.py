@@ -22,6 +22,7 @@ from infer_opt.results import (
     Block,
     Caution,
     Comparison,
+    FailureKind,
     Note,
     Readings,
     Standing,
@@ -110,7 +111,7 @@ def conclude(
     was_interrupted: bool,
 ) -> Outcome:  # fmt: skip
     """The answer of a tuning: the winner and its proof, or stock and the reason."""
-    notes = _endings(confirmation, was_interrupted)
+    notes = _endings(confirmation, was_interrupted) + _saturations(setup, trials)
     baseline = _pooled(base.result, BASELINE, confirmation)
     key, broken = _winner(setup.rig.limits, trials, raced, confirmation)
     comparison = _shown(key, raced, confirmation)
@@ -242,6 +243,18 @@ def _endings(confirmation: Confirmation | None, was_interrupted: bool) -> tuple[
         text = f"the budget ended after {len(confirmation.epochs)} epochs of the confirmation"
         notes.append(Note(caution=Caution.OUT_OF_BUDGET, text=text))
     return tuple(notes)
+
+
+def _saturations(setup: Setup, trials: Sequence[Trial]) -> tuple[Note, ...]:
+    """Names the cause once, where 8-bit weights failed parity on a CPU that cannot sum their products."""
+    if setup.surroundings.has_vnni:
+        return ()
+    failed = [trial for trial in trials if isinstance(trial, TrialFailure) and trial.kind is FailureKind.PARITY]
+    wide = [trial for trial in failed if trial.config.recipe.quantise and not trial.config.recipe.quantise.reduce_range]
+    if not wide:
+        return ()
+    text = f"this CPU has no VNNI: {len(wide)} configurations with 8-bit weights gave wrong answers"
+    return (Note(caution=Caution.INT8_SATURATION, text=text),)
 
 
 def _standings(

@@ -43,13 +43,14 @@ class Confirmation:
 
 def confirm(
     rig: Rig, contenders: Mapping[str, TrialConfig], stock: TrialConfig, *, generator: random.Random, rounds: int,
-    fits: Callable[[float], bool], most: int = LOOKS[-1], done: Sequence[Epoch] = (),
+    fits: Callable[[float], bool], least: int = 0, most: int = LOOKS[-1], done: Sequence[Epoch] = (),
     keep: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Confirmation:  # fmt: skip
     """Measure epochs until the first contender's claim is decided, the last look is over, or the time is.
 
     Arguments:
         contenders: key -> configuration, the race's winner first.
+        least: epochs to measure even when the claim is decided before.
         most: the last look, in epochs.
         fits: is asked before each epoch with its expected cost in seconds; 0 before the first.
         done: epochs of an earlier call of the same tuning, which count.
@@ -61,7 +62,9 @@ def confirm(
     # What earlier calls measured may settle it already, or end just at a look.
     decisions = _decide(epochs, contenders) if _usable(epochs) in LOOKS else {}
     ran_out = False
-    while _usable(epochs) < most and not is_too_noisy(epochs) and not _is_settled(decisions, contenders):
+    while _usable(epochs) < most and not is_too_noisy(epochs):
+        if _usable(epochs) >= least and _is_settled(decisions, contenders):
+            break
         if not fits(epochs[-1].cost_s if epochs else 0.0):
             ran_out = True
             break

@@ -11,6 +11,7 @@ from infer_opt.concluding import Outcome
 from infer_opt.config import TrialConfig
 from infer_opt.confirming import FEWEST_ROUNDS, Confirmation, Epoch, confirm, plan_rounds
 from infer_opt.errors import ModelError
+from infer_opt.machine.cgroup import throttled_ns
 from infer_opt.presets import Preset
 from infer_opt.racing import Race, race
 from infer_opt.reports.documents import tuning_document
@@ -60,6 +61,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         scratch_folder() as scratch,
         ArtefactCache(cache_folder() / "artefacts") as cache,
     ):
+        throttled = throttled_ns()
         show(Progress(stage="inspect", detail=str(errand.request.model)))
         setup = set_up(errand.request, scratch, cache, budget_s=budget.total_s)
         notebook = _open_notebook(store, errand, setup)
@@ -73,6 +75,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         raced = _race(errand, setup, base, trials, notebook, budget, show)
         confirmation = _confirm(errand, setup, base, raced, notebook, budget, show)
         outcome = concluding.conclude(setup, base, trials, raced, confirmation, was_interrupted=budget.was_interrupted)
+        outcome = replace(outcome, notes=outcome.notes + _throttling(throttled, throttled_ns()))
         show(Progress(stage="bundle", detail=str(errand.out)))
         tuning = _result(errand, setup, outcome, budget)
         concluding.write_bundle(setup, tuning, errand.out, keep_default=errand.keep_default)
@@ -248,6 +251,14 @@ def _affordable(rig: Rig, entrants: Sequence[TrialResult]) -> tuple[TrialResult,
             break
         kept.append(trial)
     return tuple(kept)
+
+
+def _throttling(before: int | None, after: int | None) -> tuple[Note, ...]:
+    """A label, not a reason to discard: what a configuration does to itself with a quota is its own doing."""
+    if before is None or after is None or after <= before:
+        return ()
+    text = f"the CPU quota of this control group held its threads back for {(after - before) / 1e9:.1f} s meanwhile"
+    return (Note(caution=Caution.THROTTLED, text=text),)
 
 
 def _result(errand: Errand, setup: Setup, outcome: Outcome, budget: Budget) -> Tuning:

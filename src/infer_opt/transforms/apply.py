@@ -54,9 +54,7 @@ def build(
     return folder / ARTEFACT_NAME
 
 
-def _steps(
-    recipe: Recipe, *, workload: Workload, calibration: FeedSource | None, provider: Provider
-) -> list[Step]:
+def _steps(recipe: Recipe, *, workload: Workload, calibration: FeedSource | None, provider: Provider) -> list[Step]:
     """The recipe's steps in the order of its fields. Each loads its libraries only when it is used."""
     steps: list[Step] = []
     if recipe.normalise:

@@ -34,6 +34,18 @@ def be_expendable() -> None:
         return  # not Linux, or not allowed to: the memory cap is then the only guard
 
 
+def resident_bytes(pid: int) -> int | None:
+    """What a process holds in memory now, in bytes; None when it is gone or not Linux. Source: proc(5), statm.
+
+    Cheaper than `memory_bytes`: read after every answer.
+    """
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def memory_bytes(pid: int, field: str) -> int | None:
     """VmRSS (now) or VmHWM (peak) of a process, in bytes; None when it is gone or not Linux. Source: proc(5)."""
     try:

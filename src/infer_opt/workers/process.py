@@ -15,7 +15,7 @@ from typing import IO, Any, ClassVar, Self
 
 from infer_opt.errors import InferOptError
 from infer_opt.results import FailureKind
-from infer_opt.workers.isolation import memory_bytes
+from infer_opt.workers.isolation import memory_bytes, resident_bytes
 from infer_opt.workers.messages import Call, Failed
 
 CAN_FREEZE = hasattr(signal, "SIGSTOP")
@@ -164,7 +164,7 @@ class WorkerProcess:
         self.close()
 
     def _check_memory(self) -> None:
-        used = None if self._cap_bytes is None else self.memory_bytes("VmRSS")
+        used = None if self._cap_bytes is None else resident_bytes(self.pid)
         if used is not None and self._cap_bytes is not None and used > self._cap_bytes:
             self._kill(
                 WorkerMemoryError(

@@ -264,8 +264,8 @@ def within_limits(rig: Rig, result: TrialResult) -> Trial:
         reason = f"takes {memory / 1e6:.0f} MB at its peak, more than {rig.limits.max_memory_bytes / 1e6:.0f} MB"
     seen = p99 if p99 is not None else result.readings.quantile_ns(0.9)
     if rig.limits.max_p99_ns is not None and seen is not None and seen > rig.limits.max_p99_ns:
-        word = "p99" if p99 is not None else "p90, and so p99,"
-        reason = f"{word} is {seen / 1e6:.3g} ms, above {rig.limits.max_p99_ns / 1e6:.3g} ms"
+        word = "p99" if p99 is not None else "p90, and so a p99,"
+        reason = f"has a {word} of {seen / 1e6:.3g} ms, above {rig.limits.max_p99_ns / 1e6:.3g} ms"
     if reason is None:
         return result
     return TrialFailure(

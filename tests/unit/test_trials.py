@@ -454,7 +454,7 @@ def test_a_p99_above_the_limit_is_a_failed_constraint_with_its_readings() -> Non
     trial = limited(Limits(max_p99_ns=5.0 * MS), p99_ns=6.0 * MS)
 
     assert isinstance(trial, TrialFailure)
-    assert (trial.kind, trial.reason) == (FailureKind.CONSTRAINT, "p99 is 6 ms, above 5 ms")
+    assert (trial.kind, trial.reason) == (FailureKind.CONSTRAINT, "has a p99 of 6 ms, above 5 ms")
     assert trial.readings is not None
     assert trial.parity == PASSED
 
@@ -463,7 +463,7 @@ def test_a_p90_above_the_limit_of_p99_breaks_it_all_the_more() -> None:
     trial = limited(Limits(max_p99_ns=5.0 * MS), p90_ns=6.0 * MS)
 
     assert isinstance(trial, TrialFailure)
-    assert trial.reason == "p90, and so p99, is 6 ms, above 5 ms"
+    assert trial.reason == "has a p90, and so a p99, of 6 ms, above 5 ms"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""A home of its own for each test of the command line, and one bundle with a proven winner for all of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import infer_opt.search.screen
+import infer_opt.setting_up
+import infer_opt.tuning
+from driving import Ended, Home, shape_bound, wait_for
+from quiet import watch_nothing
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """Where commands leave everything; no worker of theirs may be left when the test is over."""
+    home = Home(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name, value in home.variables.items():
+        monkeypatch.setenv(name, value)
+    yield home
+    wait_for("the last worker to end", lambda: not home.workers(), seconds=5)
+
+
+@pytest.fixture
+def screen_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tuning that screens the preset's trials, whatever else the machine does, and confirms nothing."""
+    monkeypatch.setattr(infer_opt.setting_up, "watch_machine", watch_nothing)
+    monkeypatch.setattr(infer_opt.search.screen, "POLISHED", 0)
+    monkeypatch.setattr(infer_opt.tuning, "promising", lambda trials, *, most: ())
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A tuning that found a winner, and what it printed."""
+
+    home: Home
+    model: Path
+    bundle: Path
+    ended: Ended
+
+
+@pytest.fixture(scope="session")
+def proven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
+    """A model whose winner is beyond doubt, tuned with `--format json`."""
+    home = Home(tmp_path_factory.mktemp("proven"))
+    model = home.model("bound", shape_bound())
+    bundle = home.folder / "bound-tuned"
+    words = ("--dim", "time=4", "--preset", home.preset(trials=2), "--out", bundle, "--format", "json")
+    return Proven(home, model, bundle, home.run("tune", model, *words))

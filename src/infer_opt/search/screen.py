@@ -1,8 +1,9 @@
 """Which configuration to screen next. Small spaces are screened whole; then the best ones' neighbours."""
 
+import math
 from collections.abc import Sequence
 
-from infer_opt.config import TrialConfig
+from infer_opt.config import Recipe, SessionOptions, TrialConfig
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.space import neighbours
 
@@ -20,14 +21,33 @@ class Exhaustive:
         self._first = self._candidates[:most]
 
     def next(self, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
-        """The rest of the first wave; after it, what is one step away from the best two; then nothing."""
+        """The rest of the first wave; after it, what is one step away from the best two; then nothing.
+
+        Neighbours come in the order of what recipe and options did on their own, added up on the log scale. One whose
+        parts add up to no gain is not tried: a recipe that gives wrong answers gives them with any options.
+        """
         tried = {trial.config for trial in done}
         rest = tuple(config for config in self._first if config not in tried)
         if rest:
             return rest
         leaders = best(done)[:POLISHED]
         near = (other for leader in leaders for other in neighbours(leader.config, self._candidates))
-        return tuple(dict.fromkeys(config for config in near if config not in tried))
+        expected = {config: predicted(config, done) for config in near if config not in tried}
+        return tuple(sorted((config for config, value in expected.items() if value < 0), key=lambda c: expected[c]))
+
+
+def predicted(config: TrialConfig, done: Sequence[Trial]) -> float:
+    """ln(time / stock's time) if what the recipe and the options of `config` did on their own adds up.
+
+    What was not tried on its own counts as no change; what failed on its own is infinitely slow.
+    """
+    alone = {
+        (trial.config.recipe, trial.config.options): trial.log_ratio if isinstance(trial, TrialResult) else math.inf
+        for trial in done
+        if trial.config.batch == config.batch
+    }
+    plain = SessionOptions(provider=config.options.provider, custom_ops=config.options.custom_ops)
+    return alone.get((config.recipe, plain), 0.0) + alone.get((Recipe(), config.options), 0.0)
 
 
 def best(done: Sequence[Trial]) -> tuple[TrialResult, ...]:

@@ -18,7 +18,7 @@ class _Captured:
 
 
 class CudaGraphs:
-    """One captured graph for each set of input shapes.
+    """One captured graph for each set of input shapes and types.
 
     A graph replays the addresses that it was captured with, so every call copies its inputs into the same buffers. The
     caller must not run two calls at once.
@@ -32,7 +32,8 @@ class CudaGraphs:
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """Host arrays in, host arrays out: copy in, replay, copy out."""
-        key = tuple((name, value.shape) for name, value in feeds.items())
+        # The type too: `update_inplace` copies bytes, whatever they mean.
+        key = tuple((name, value.shape, value.dtype) for name, value in feeds.items())
         captured = self._captured.get(key)
         if captured is None:
             captured = self._captured[key] = self._capture(feeds)

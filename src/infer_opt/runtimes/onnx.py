@@ -205,11 +205,8 @@ def _provider_options(options: SessionOptions) -> dict[str, str]:
 
 def _failures(library: ModuleType) -> tuple[type[Exception], ...]:
     """Every exception class that a session raises: ONNX Runtime has one per status code and no common base."""
-    state = library.capi.onnxruntime_pybind11_state
-    names = ("Fail", "InvalidArgument", "NoSuchFile", "NoModel", "EngineError", "RuntimeException", "InvalidProtobuf",
-             "ModelLoaded", "NotImplemented", "InvalidGraph", "EPFail", "ModelLoadCanceled", "ModelRequiresCompilation",
-             "NotFound")  # fmt: skip
-    found = tuple(getattr(state, name) for name in names if hasattr(state, name))
+    members = vars(library.capi.onnxruntime_pybind11_state).values()
+    found = (member for member in members if isinstance(member, type) and issubclass(member, Exception))
     return (*found, RuntimeError, ValueError, TypeError)
 
 

@@ -1,0 +1,317 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from infer_opt.config import (
+    Calibration,
+    GraphLevel,
+    Objective,
+    Provider,
+    Quantisation,
+    Recipe,
+    SessionOptions,
+    Spin,
+    TrialConfig,
+    WeightType,
+)
+from infer_opt.search.space import (
+    Surroundings,
+    candidates,
+    distance_from_stock,
+    neighbours,
+    stock,
+    thread_counts,
+)
+
+PLAIN = Surroundings(providers=(Provider.CPU,), usable_cores=4.0, physical_cores=4)
+# Everything that a model and a machine can offer, without VNNI.
+RICH = Surroundings(
+    providers=(Provider.CPU,),
+    usable_cores=8.0,
+    physical_cores=4,
+    has_free_shapes=True,
+    can_calibrate=True,
+    is_old_graph=True,
+    dynamic_operators=frozenset({"MatMul"}),
+    static_operators=frozenset({"MatMul", "Conv"}),
+    fusable=("bert", "gpt2"),
+)
+ON_GPU = replace(RICH, providers=(Provider.CUDA, Provider.CPU))
+EVERYWHERE = [PLAIN, RICH, ON_GPU, replace(RICH, batches=(1, 8), objective=Objective.THROUGHPUT, has_vnni=True)]
+
+
+def recipes(surroundings: Surroundings, provider: Provider = Provider.CPU) -> list[Recipe]:
+    found = (config.recipe for config in candidates(surroundings) if config.options.provider is provider)
+    return list(dict.fromkeys(recipe for recipe in found if not recipe.is_stock))
+
+
+def quantisations(surroundings: Surroundings) -> list[Quantisation]:
+    return [recipe.quantise for recipe in recipes(surroundings) if recipe.quantise is not None]
+
+
+@pytest.mark.parametrize("surroundings", EVERYWHERE)
+def test_no_candidate_comes_twice_and_stock_is_none_of_them(surroundings: Surroundings) -> None:
+    found = candidates(surroundings)
+
+    assert len(set(found)) == len(found) == len({config.key for config in found})
+    assert stock(surroundings) not in found
+
+
+@pytest.mark.parametrize("surroundings", EVERYWHERE)
+def test_the_space_is_the_same_each_time(surroundings: Surroundings) -> None:
+    assert candidates(surroundings) == candidates(surroundings)
+
+
+def test_stock_is_the_first_provider_and_batch_and_nothing_else() -> None:
+    surroundings = replace(ON_GPU, batches=(4, 8))
+
+    assert stock(surroundings) == TrialConfig(options=SessionOptions(provider=Provider.CUDA), batch=4)
+
+
+# Threads
+
+
+@pytest.mark.parametrize(
+    ("usable", "physical", "counts"),
+    [
+        (8.0, 8, (1, 2, 4, 8)),
+        (16.0, 8, (1, 2, 4, 8, 16)),
+        (4.0, 16, (1, 2, 4)),  # a quota below the machine's cores
+        (1.5, 8, (1,)),  # half a core more does not carry a second thread
+        (0.3, 8, (1,)),
+        (3.0, 3, (1, 2, 3)),
+        (1.0, 1, (1,)),
+    ],
+)
+def test_thread_counts_stay_within_the_quota(usable: float, physical: int, counts: tuple[int, ...]) -> None:
+    surroundings = replace(PLAIN, usable_cores=usable, physical_cores=physical)
+
+    assert thread_counts(surroundings) == counts
+    assert {config.options.intra_threads for config in candidates(surroundings)} == {0, *counts}
+
+
+def test_one_core_is_not_offered_parallel_execution() -> None:
+    def parallel(surroundings: Surroundings) -> bool:
+        return any(config.options.parallel for config in candidates(surroundings))
+
+    assert parallel(PLAIN)
+    assert not parallel(replace(PLAIN, usable_cores=1.0))
+    assert not parallel(replace(PLAIN, has_branches=False))
+
+
+# Knobs
+
+
+CPU_KNOBS: dict[str, Callable[[SessionOptions], bool]] = {
+    "intra_threads": lambda options: options.intra_threads == 1,
+    "spin": lambda options: options.spin is Spin.NEVER,
+    "spin in runs": lambda options: options.spin is Spin.RUNS,
+    "parallel": lambda options: options.parallel and options.inter_threads == 2,
+    "memory_pattern": lambda options: not options.memory_pattern,
+    "arena": lambda options: not options.arena,
+    "io_binding": lambda options: options.io_binding,
+    "graph_level": lambda options: options.graph_level is GraphLevel.EXTENDED,
+    "flush_denormals": lambda options: options.flush_denormals,
+}
+CUDA_KNOBS: dict[str, Callable[[SessionOptions], bool]] = {
+    "cuda_graph": lambda options: options.cuda_graph,
+    "cudnn_search": lambda options: options.cudnn_search is not None,
+    "tf32": lambda options: options.tf32 is not None,
+    "nhwc": lambda options: options.nhwc is not None,
+    "io_binding": lambda options: options.io_binding,
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "knob", "is_turned"),
+    [
+        *[(Provider.CPU, *entry) for entry in CPU_KNOBS.items()],
+        *[(Provider.CUDA, *entry) for entry in CUDA_KNOBS.items()],
+    ],
+    ids=str,
+)
+def test_every_knob_is_turned_alone_on_the_graph_as_given(
+    provider: Provider, knob: str, is_turned: Callable[[SessionOptions], bool]
+) -> None:
+    found = [c for c in candidates(ON_GPU) if c.options.provider is provider and c.recipe.is_stock]
+    turned = [config.options for config in found if is_turned(config.options)]
+
+    assert min(distance_from_stock(TrialConfig(options=options)) for options in turned) == (
+        3 if knob == "parallel" else 1
+    )
+
+
+def test_no_candidate_asks_cuda_things_of_the_cpu_or_the_other_way_round() -> None:
+    for config in candidates(ON_GPU):
+        if config.options.provider is Provider.CUDA:
+            assert (config.options.intra_threads, config.options.spin, config.options.parallel) == (0, None, False)
+            assert config.recipe.quantise is None
+        else:
+            assert not config.recipe.fp16
+
+
+def test_a_provider_that_is_not_there_is_not_tried() -> None:
+    assert {config.options.provider for config in candidates(RICH)} == {Provider.CPU}
+
+
+def test_the_second_provider_is_tried_with_its_stock_settings_too() -> None:
+    assert TrialConfig(options=SessionOptions(provider=Provider.CPU)) in candidates(ON_GPU)
+
+
+def test_a_knob_that_does_not_apply_takes_its_stock_value() -> None:
+    for config in candidates(RICH):
+        options = config.options
+        if options.intra_threads == 1:
+            assert options.spin is None  # nobody waits for anybody
+        if not options.parallel:
+            assert options.inter_threads == 0
+        if config.recipe.saved_level is not None:
+            assert options.graph_level is GraphLevel.NONE  # optimised once, offline
+
+
+def test_custom_operators_are_in_every_candidate_or_none_would_open() -> None:
+    surroundings = replace(RICH, custom_ops=("ops.so",))
+
+    assert {config.options.custom_ops for config in (*candidates(surroundings), stock(surroundings))} == {("ops.so",)}
+
+
+# Recipes
+
+
+def test_a_model_that_nothing_can_be_done_to_is_left_as_given_or_saved_optimised() -> None:
+    assert recipes(PLAIN) == [
+        Recipe(saved_level=GraphLevel.ALL),
+        Recipe(saved_level=GraphLevel.EXTENDED),
+        Recipe(saved_level=GraphLevel.BASIC),
+    ]
+
+
+def test_without_vnni_seven_bit_weights_come_first_and_with_it_eight_bit_ones() -> None:
+    without, with_it = quantisations(RICH), quantisations(replace(RICH, has_vnni=True))
+
+    assert all(way.reduce_range for way in without[:2])
+    assert not any(way.reduce_range for way in with_it[:2])
+    # The other one is tried all the same: parity decides, not the rule.
+    assert {way.reduce_range for way in without} == {way.reduce_range for way in with_it} == {True, False}
+
+
+def test_dynamic_quantisation_varies_channels_range_and_weight_type() -> None:
+    ways = [way for way in quantisations(RICH) if not way.is_static]
+
+    assert {way.per_channel for way in ways} == {True, False}
+    assert {way.weight_type for way in ways} == {WeightType.INT8, WeightType.UINT8}
+
+
+def test_static_quantisation_tries_every_calibration_but_only_with_real_inputs() -> None:
+    assert {way.calibration for way in quantisations(RICH)} == {None, *Calibration}
+    assert {way.calibration for way in quantisations(replace(RICH, can_calibrate=False))} == {None}
+
+
+def test_a_model_without_operators_worth_it_is_not_quantised() -> None:
+    nothing: frozenset[str] = frozenset()
+    surroundings = replace(RICH, dynamic_operators=nothing, static_operators=nothing)
+
+    assert not quantisations(surroundings)
+    assert {r.fuse for r in recipes(surroundings)} == {None, "bert"}
+
+
+def test_old_graphs_are_normalised_before_they_are_quantised_or_fused() -> None:
+    assert all(r.normalise for r in recipes(RICH) if r.quantise is not None or r.fuse is not None)
+    assert Recipe(normalise=True) in recipes(RICH)
+    assert not any(r.normalise for r in recipes(replace(RICH, is_old_graph=False)))
+
+
+def test_fused_and_quantised_go_together_too() -> None:
+    assert any(r.fuse == "bert" and r.quantise is not None for r in recipes(RICH))
+
+
+def test_shapes_are_fixed_only_where_some_are_free() -> None:
+    assert Recipe(fixed_shapes=True) in recipes(RICH)
+    assert not any(r.fixed_shapes for r in recipes(PLAIN))
+
+
+def test_halves_are_for_cuda() -> None:
+    assert any(r.fp16 for r in recipes(ON_GPU, Provider.CUDA))
+    assert any(r.fp16 and r.fuse == "bert" for r in recipes(ON_GPU, Provider.CUDA))
+
+
+# Batches
+
+
+def test_batch_sizes_multiply_the_space_and_stock_is_tried_at_each() -> None:
+    one = candidates(RICH)
+    both = candidates(replace(RICH, batches=(1, 8), objective=Objective.THROUGHPUT))
+
+    assert len(both) == 2 * len(one) + 1
+    assert TrialConfig(batch=8) in both
+    assert {config.batch for config in both} == {1, 8}
+
+
+# Order
+
+
+def test_both_recipes_and_options_stand_among_the_first_ten() -> None:
+    first = candidates(RICH)[:10]
+
+    assert sum(config.recipe.is_stock for config in first) == 5
+    assert sum(config.options == SessionOptions() for config in first) == 5
+
+
+def test_single_changes_come_before_combinations() -> None:
+    def is_both(config: TrialConfig) -> bool:
+        # A graph saved offline is opened without further optimisation; that is no change of its own.
+        options = replace(config.options, graph_level=None) if config.recipe.saved_level else config.options
+        return not config.recipe.is_stock and options != SessionOptions()
+
+    kinds = [is_both(config) for config in candidates(RICH)]
+
+    assert kinds == sorted(kinds)
+    assert any(kinds)
+
+
+# Distances
+
+
+@pytest.mark.parametrize(
+    ("changes", "distance"),
+    [
+        ({}, 0),
+        ({"options": SessionOptions(intra_threads=1)}, 1),
+        ({"options": SessionOptions(intra_threads=2, spin=Spin.NEVER)}, 2),
+        ({"options": SessionOptions(provider=Provider.CUDA)}, 0),  # stock of the other provider
+        ({"recipe": Recipe(normalise=True, quantise=Quantisation())}, 2),
+        ({"batch": 8}, 0),
+    ],
+)
+def test_the_distance_from_stock_counts_changed_settings(changes: dict[str, Any], distance: int) -> None:
+    assert distance_from_stock(TrialConfig(**changes)) == distance
+
+
+def test_neighbours_differ_in_one_respect() -> None:
+    config = TrialConfig(recipe=Recipe(normalise=True), options=SessionOptions(intra_threads=2))
+    near = [
+        replace(config, recipe=Recipe(quantise=Quantisation(), fixed_shapes=True)),  # another recipe is one respect
+        replace(config, options=SessionOptions(intra_threads=1)),
+        replace(config, options=SessionOptions(intra_threads=2, spin=Spin.NEVER)),
+        replace(config, batch=8),
+        replace(config, runtime="torch"),
+    ]
+    far = [
+        config,
+        TrialConfig(),
+        replace(config, batch=8, runtime="torch"),
+        replace(config, options=SessionOptions(intra_threads=1, arena=False)),
+    ]
+
+    assert neighbours(config, [*far, *near]) == tuple(near)
+
+
+def test_the_best_of_the_screen_has_neighbours_to_try() -> None:
+    space = candidates(RICH)
+    recipe = next(r for r in recipes(RICH) if r.quantise is not None)
+
+    found = neighbours(TrialConfig(recipe=recipe), space)
+
+    assert any(config.recipe == recipe and config.options.intra_threads == 1 for config in found)

@@ -110,6 +110,16 @@ class Home:
         return sorted(str(path.relative_to(self.folder)) for path in left)
 
 
+@dataclass(frozen=True)
+class Proven:
+    """A tuning that found a winner, and what it printed."""
+
+    home: Home
+    model: Path
+    bundle: Path
+    ended: Ended
+
+
 def ended(process: "subprocess.Popen[str]", *, timeout_s: float = 120) -> Ended:
     """What a started command leaves, once it is over; it is killed when it takes too long."""
     try:

@@ -1,7 +1,7 @@
 """A home of its own for each test of the command line, and one bundle with a proven winner for all of them."""
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 import infer_opt.search.screen
 import infer_opt.setting_up
 import infer_opt.tuning
-from driving import Ended, Home, shape_bound, wait_for
+from driving import Home, Proven, shape_bound, wait_for
 from quiet import watch_nothing
 
 
@@ -32,16 +32,6 @@ def screen_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infer_opt.tuning, "promising", lambda trials, *, most: ())
 
 
-@dataclass(frozen=True)
-class Proven:
-    """A tuning that found a winner, and what it printed."""
-
-    home: Home
-    model: Path
-    bundle: Path
-    ended: Ended
-
-
 @pytest.fixture(scope="session")
 def proven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
     """A model whose winner is beyond doubt, tuned with `--format json`."""
@@ -50,3 +40,9 @@ def proven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
     bundle = home.folder / "bound-tuned"
     words = ("--dim", "time=4", "--preset", home.preset(trials=2), "--out", bundle, "--format", "json")
     return Proven(home, model, bundle, home.run("tune", model, *words))
+
+
+@pytest.fixture
+def proven_bundle(proven: Proven, home: Home) -> Path:
+    """A copy of the proven bundle, for tests that may change it."""
+    return Path(shutil.copytree(proven.bundle, home.folder / proven.bundle.name))

@@ -177,10 +177,10 @@ def splitting(session: Session) -> Callable[[dict[str, Any]], dict[str, Any]]:
     def run(feeds: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
 
-        counts = {len(value) // sizes[name] for name, value in feeds.items() if name in sizes and np.ndim(value)}
-        parts = max(counts, default=1)
-        if parts <= 1:
-            return session.run(feeds)
+        counts = [divmod(len(value), sizes[name]) for name, value in feeds.items() if name in sizes and np.ndim(value)]
+        parts = max((whole for whole, _ in counts), default=1)
+        if parts <= 1 or any(rest for _, rest in counts):
+            return session.run(feeds)  # items left over are for the runtime to refuse, not for us to drop
         answers = [
             session.run(
                 {

@@ -119,7 +119,7 @@ class WorkerProcess:
             wait = min(LOOK_EVERY_S, max(0.0, deadline - time.monotonic()))
         try:
             answer = self._connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it died while it answered
             raise self._dead() from None
         self._check_memory()
         if isinstance(answer, Failed):
@@ -202,7 +202,8 @@ def explain_exit(code: int, tail: str) -> WorkerError:
     if code == -signal.SIGKILL:
         return WorkerMemoryError("the worker was killed (SIGKILL), which is what the kernel does when memory runs out")
     if code < 0:
-        name = signal.Signals(-code).name
+        named = {member.value: member.name for member in signal.Signals}
+        name = named.get(-code, f"signal {-code}")
         return WorkerError(f"the worker crashed with {name}" + (f": {last}" if last else ""))
     return WorkerError(f"the worker ended with exit code {code}" + (f": {last}" if last else ""))
 

@@ -187,6 +187,8 @@ def read(folder: Path) -> Manifest:
         raise ModelError(f"{path} is damaged: {error}", hint="make the bundle again with infer-opt tune") from error
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in [*files, data["artefact"]]):
         raise ModelError(f"{path} names a file outside of its folder", hint="do not use this bundle")
+    if data["artefact"] not in files:
+        raise ModelError(f"{path} has no hash of its artefact {data['artefact']}", hint="do not use this bundle")
     return manifest
 
 
@@ -277,11 +279,7 @@ def write(folder: Path, contents: Contents) -> None:
     try:
         _fill(work, folder, contents)
         work.chmod(0o755)
-        old = work.with_name(f"{work.name}.old")
-        if folder.exists():
-            folder.rename(old)
-        work.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        _put(work, folder)
     except OSError as error:
         raise StorageError(
             f"the bundle cannot be written to {folder}: {error.strerror}",
@@ -289,6 +287,20 @@ def write(folder: Path, contents: Contents) -> None:
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _put(work: Path, folder: Path) -> None:
+    """Rename `work` to `folder`. What was there goes, but not before its successor is in place."""
+    old = work.with_name(f"{work.name}.old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        work.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _fill(work: Path, folder: Path, contents: Contents) -> None:

@@ -239,7 +239,7 @@ class FakeRig(Rig):
 
     def start(self, config: TrialConfig, generator: random.Random, *, key: str = "") -> Starting:
         """A fake worker that was asked to open `config`."""
-        artefact = self.artefact(config)
+        artefact = self.given.get(key) or self.artefact(config)
         worker = self.world.worker(config, key or "trial")
         worker.send(Open(runtime=config.runtime, artefact=artefact, options=config.options, feeds=Path("feeds.npz")))
         return Starting(config=config, worker=worker, artefact=artefact, began_s=0.0)

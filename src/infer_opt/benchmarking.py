@@ -10,6 +10,7 @@ from infer_opt.budget import Budget
 from infer_opt.config import Recipe, TrialConfig
 from infer_opt.confirming import Confirmation, confirm, plan_rounds
 from infer_opt.errors import ConfigError, EvidenceError, ModelError
+from infer_opt.facts import ModelFacts
 from infer_opt.results import (
     Benchmark,
     Caution,
@@ -64,8 +65,11 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
         setup = set_up(_request_for(reference or subject, subject, request), scratch, cache, budget_s=budget.total_s)
+        setup = replace(setup, notes=setup.notes + _foreign(setup, subject, reference))
         if reference is None:
             return _alone(setup, subject, budget, show)
+        if against is None:
+            _require_unchanged(subject, reference, setup.rig.facts)
         return _paired(setup, subject, reference, budget=budget, show=show, is_own_claim=against is None)
 
 
@@ -74,7 +78,6 @@ def open_party(path: Path, request: Request) -> Party:
 
     Raises:
         ModelError: a damaged bundle.
-        UnavailableError: a bundle that this machine cannot run rightly.
     """
     if path.is_dir() and bundle.is_bundle(path):
         manifest = bundle.read(path)
@@ -102,6 +105,25 @@ def _stock_of(subject: Party) -> Party | None:
             hint="name it with --against MODEL, or make bundles with --keep-default",
         )
     return Party(path=original, artefact=original, config=stock)
+
+
+def _require_unchanged(subject: Party, reference: Party, facts: ModelFacts) -> None:
+    """Refuse to hold a bundle to a claim over another model than the one it was tuned from."""
+    if subject.manifest is not None and subject.manifest.record["model"]["content_hash"] != facts.content_hash:
+        raise ConfigError(
+            f"{reference.path} was changed since this bundle was compared with it",
+            hint="name the old model with --against MODEL, or make bundles with --keep-default",
+        )
+
+
+def _foreign(setup: Setup, *parties: Party | None) -> tuple[Note, ...]:
+    """What `load` would warn of: a bundle that it would refuse here is not measured either."""
+    manifests = [party.manifest for party in parties if party is not None and party.manifest is not None]
+    notes = [
+        bundle.foreign(manifest, runtime_version=setup.runtime_version, isa_here=setup.rig.machine.isa)
+        for manifest in manifests
+    ]
+    return tuple(dict.fromkeys(note for found in notes for note in found))
 
 
 def _request_for(reference: Party, subject: Party, request: Request) -> Request:

@@ -77,9 +77,11 @@ class Request:
         paths = {name: data[name] for name in ("model", "inputs", "ready_feeds")}
         return data | {name: None if path is None else str(path) for name, path in paths.items()}
 
-    def key(self, content_hash: str, trials: int) -> str:
-        """Equal for requests whose trials can stand in for each other's."""
-        parts = self.to_dict() | {"model": content_hash, "trials": trials, "versions": versions()}
+    def key(self, rig: Rig, trials: int) -> str:
+        """Equal for requests whose trials can stand in for each other's: by content, and on this machine."""
+        found = {"model": rig.facts.content_hash, "calibration": rig.calibration_hash}
+        found |= {"machine": rig.machine.fingerprint}
+        parts = self.to_dict() | found | {"trials": trials, "versions": versions()}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -97,7 +97,7 @@ class Notebook:
 
 
 def _open_notebook(store: Store, errand: Errand, setup: Setup) -> Notebook:
-    key = errand.request.key(setup.rig.facts.content_hash, errand.preset.trials)
+    key = errand.request.key(setup.rig, errand.preset.trials)
     known = store.unfinished(key) if errand.resume else None
     if known is None:
         return Notebook(store=store, id=store.begin(key, errand.request.to_dict()))

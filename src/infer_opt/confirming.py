@@ -13,6 +13,7 @@ from infer_opt.stats.confirm import LOOKS, Decision, decide_all, epoch_value, re
 from infer_opt.workers.rounds import Entrant, Round, measure_round
 
 MOST_DISCARDED = 0.2
+PATIENCE = 2  # epochs tried for each that is wanted, on a machine where many are disturbed throughout
 TRIES = 1.5  # rounds that an epoch may try for each that it needs, before it counts as disturbed
 EPOCH_VARIANCE = 0.02**2  # before any epoch was seen: what fresh processes of small models differ by, squared
 FEWEST_ROUNDS = 8
@@ -62,7 +63,8 @@ def confirm(
     # What earlier calls measured may settle it already, or end just at a look.
     decisions = _decide(epochs, contenders) if _usable(epochs) in LOOKS else {}
     ran_out = False
-    while _usable(epochs) < most and not is_too_noisy(epochs):
+    # Noise at one look may be gone by the next: only what is left of the time ends a noisy confirmation.
+    while _usable(epochs) < most and len(epochs) < PATIENCE * most:
         if _usable(epochs) >= least and _is_settled(decisions, contenders):
             break
         if not fits(epochs[-1].cost_s if epochs else 0.0):
@@ -75,14 +77,15 @@ def confirm(
             continue
         epochs.append(epoch)
         keep(epoch)
-        if epoch.values and _usable(epochs) in LOOKS:
+        if epoch.values and _usable(epochs) in LOOKS and not is_too_noisy(epochs):
             decisions = _decide(epochs, contenders)
     if contenders and _usable(epochs) not in LOOKS:
         # Between two looks nothing new can be proven; what a look has proven stands.
         latest = _decide(epochs, contenders)
         proven = {key: decision for key, decision in decisions.items() if decision.verdict is not Verdict.INCONCLUSIVE}
         decisions = latest | proven
-    noisy = is_too_noisy(epochs)
+    # When the time is over before four epochs and all of them were disturbed, it was the noise that left no answer.
+    noisy = is_too_noisy(epochs) or (bool(epochs) and not _usable(epochs))
     return Confirmation(
         comparisons={
             key: _comparison(config, decisions[key], key, epochs, noisy)
@@ -199,7 +202,7 @@ def _comparison(config: TrialConfig, decision: Decision, key: str, epochs: Seque
         epochs=tuple(epoch.values[key] for epoch in usable),
         clone_epochs=tuple(epoch.values[CLONE] for epoch in usable),
         discarded_rounds=sum(epoch.discarded for epoch in epochs),
-        rounds=sum(epoch.rounds for epoch in epochs),
+        rounds=sum(epoch.rounds - epoch.discarded for epoch in epochs),
     )
 
 

@@ -408,6 +408,13 @@ def test_a_machine_that_is_always_disturbed_is_given_up_after_four_epochs() -> N
     assert len(world.workers) == 12
 
 
+def test_a_budget_that_ends_after_disturbed_epochs_alone_was_spent_on_noise() -> None:
+    found = confirmed(world_of(0.5), watch=watch_for(lambda number: True), fits=epochs_that_fit(2))
+
+    assert found.ran_out
+    assert found.is_too_noisy
+
+
 def test_discards_do_not_depend_on_latencies() -> None:
     def discards(ratio: float, seed: int) -> list[tuple[int, int]]:
         found = confirmed(

@@ -13,7 +13,6 @@ from infer_opt.stats.confirm import LOOKS, Decision, decide_all, epoch_value, re
 from infer_opt.workers.rounds import Entrant, Round, measure_round
 
 MOST_DISCARDED = 0.2
-PATIENCE = 2  # epochs tried for each that is wanted, on a machine where many are disturbed throughout
 TRIES = 1.5  # rounds that an epoch may try for each that it needs, before it counts as disturbed
 EPOCH_VARIANCE = 0.02**2  # before any epoch was seen: what fresh processes of small models differ by, squared
 FEWEST_ROUNDS = 8
@@ -64,7 +63,7 @@ def confirm(
     decisions = _decide(epochs, contenders) if _usable(epochs) in LOOKS else {}
     ran_out = False
     # Noise at one look may be gone by the next: only what is left of the time ends a noisy confirmation.
-    while _usable(epochs) < most and len(epochs) < PATIENCE * most:
+    while _usable(epochs) < most and not _is_hopeless(epochs):
         if _usable(epochs) >= least and _is_settled(decisions, contenders):
             break
         if not fits(epochs[-1].cost_s if epochs else 0.0):
@@ -79,7 +78,7 @@ def confirm(
         keep(epoch)
         if epoch.values and _usable(epochs) in LOOKS and not is_too_noisy(epochs):
             decisions = _decide(epochs, contenders)
-    if contenders and _usable(epochs) not in LOOKS:
+    if contenders and (_usable(epochs) not in LOOKS or not decisions):
         # Between two looks nothing new can be proven; what a look has proven stands.
         latest = _decide(epochs, contenders)
         proven = {key: decision for key, decision in decisions.items() if decision.verdict is not Verdict.INCONCLUSIVE}
@@ -164,6 +163,11 @@ def is_too_noisy(epochs: Sequence[Epoch]) -> bool:
     """More than a fifth of all rounds were disturbed from outside, over the four epochs that a first look needs."""
     rounds, discarded = sum(epoch.rounds for epoch in epochs), sum(epoch.discarded for epoch in epochs)
     return len(epochs) >= LOOKS[0] and discarded > MOST_DISCARDED * rounds
+
+
+def _is_hopeless(epochs: Sequence[Epoch]) -> bool:
+    """Four epochs in a row were disturbed throughout."""
+    return len(epochs) >= LOOKS[0] and not _usable(epochs[-LOOKS[0] :])
 
 
 def _usable(epochs: Sequence[Epoch]) -> int:

@@ -398,6 +398,16 @@ def test_a_machine_where_more_than_a_fifth_of_rounds_is_disturbed_is_too_noisy()
     assert found.comparisons["fast"].verdict is Verdict.TOO_NOISY
 
 
+def test_noise_that_passes_delays_a_claim_and_does_not_prevent_it() -> None:
+    # Two epochs are lost to it; only at the last look are they less than a fifth of all rounds.
+    found = confirmed(world_of(0.5), watch=watch_for(lambda number: number < 24))
+
+    assert not found.is_too_noisy
+    assert found.comparisons["fast"].verdict is Verdict.FASTER
+    assert len(found.comparisons["fast"].epochs) == 13
+    assert len(found.epochs) == 15
+
+
 def test_a_machine_that_is_always_disturbed_is_given_up_after_four_epochs() -> None:
     world = world_of(0.5)
 

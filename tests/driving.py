@@ -17,6 +17,7 @@ import psutil
 from onnx import TensorProto, helper
 
 from infer_opt.cli import main
+from quiet import SCREEN_ONLY
 from zoo import build, constant, floats, save
 
 Found = TypeVar("Found")
@@ -74,15 +75,16 @@ class Home:
                 code = int(end.code or 0)
         return Ended(code, out.getvalue(), err.getvalue())
 
-    def start(self, *words: object) -> "subprocess.Popen[str]":
+    def start(self, *words: object, screen_only: bool = False) -> "subprocess.Popen[str]":
         """The command in a process of its own, as on a machine where nobody else computes."""
+        settings = self.variables | ({SCREEN_ONLY: "1"} if screen_only else {})
         return subprocess.Popen(
             [sys.executable, str(QUIET), *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.folder,
-            env=os.environ | self.variables,
+            env=os.environ | settings,
         )
 
     def run(self, *words: object, timeout_s: float = 120) -> Ended:

@@ -10,7 +10,7 @@ import infer_opt.search.screen
 import infer_opt.setting_up
 import infer_opt.tuning
 from driving import Home, Proven, shape_bound, wait_for
-from quiet import watch_nothing
+from quiet import promise_nothing, watch_nothing
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def screen_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tuning that screens the preset's trials, whatever else the machine does, and confirms nothing."""
     monkeypatch.setattr(infer_opt.setting_up, "watch_machine", watch_nothing)
     monkeypatch.setattr(infer_opt.search.screen, "POLISHED", 0)
-    monkeypatch.setattr(infer_opt.tuning, "promising", lambda trials, *, most: ())
+    monkeypatch.setattr(infer_opt.tuning, "promising", promise_nothing)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ errors there are, and that a captured CUDA graph replays the very buffers that i
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -163,6 +163,7 @@ class InferenceSession:
             self._compute(self._graphs[graph])
 
     def _compute(self, binding: IoBinding) -> None:
+        self._library.while_computing()
         if "x" not in binding.inputs:
             raise InvalidArgument("Missing Input: x")
         result = self._double(binding.inputs["x"].array)
@@ -196,6 +197,7 @@ class FakeOnnxRuntime(ModuleType):
         self.sessions: list[InferenceSession] = []
         self.open_error: Exception | None = None
         self.run_error: Exception | None = None
+        self.while_computing: Callable[[], None] = lambda: None
         self.preloaded = 0
         self.__version__ = "9.9.9"
         self.SessionOptions = SessionOptions

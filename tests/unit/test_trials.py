@@ -123,6 +123,23 @@ def test_answers_are_checked_before_any_time_is_spent_on_timing() -> None:
     assert order[3:] == ["Measure"] * 5 + ["WatchCpu"]
 
 
+@pytest.mark.parametrize("seed", range(4))  # either may be the first of the first round
+def test_neither_of_the_pair_runs_while_the_other_is_measured(seed: int) -> None:
+    world = World()
+    entrant = world.entrant(STOCK, "baseline")
+    entrant.worker.freeze()  # as `run_stock` leaves it
+
+    run_trial(make_rig(world), TRIED, entrant, random.Random(seed))
+
+    running: set[str] = set()
+    for what, name in world.diary:
+        if what in ("freeze", "close"):
+            running.discard(name)
+        else:
+            assert running <= {name}, f"{running} ran during {what} of {name}"
+            running.add(name)
+
+
 def test_parity_is_checked_by_the_rigs_own_rule() -> None:
     world = World()
     run(world, tolerance=0.95, checked=17)

@@ -103,18 +103,25 @@ def test_missing_inputs_are_refused(session: Session, feeds: dict[str, Any]) -> 
         session.run(feeds)
 
 
-def test_calls_from_several_threads_do_not_mix_their_buffers(session: Session) -> None:
-    wrong: list[int] = []
+@pytest.mark.parametrize("options", [OPTIONS, SessionOptions(io_binding=True)], ids=lambda options: options.label)
+def test_a_second_call_waits_until_the_first_has_its_outputs(
+    library: FakeOnnxRuntime, tmp_path: Path, options: SessionOptions
+) -> None:
+    (tmp_path / "model.onnx").touch()
+    session = OnnxRuntime().open(tmp_path / "model.onnx", options)
+    session.run({"x": INPUTS[0]})
+    answers: dict[str, Any] = {}
+    is_in = threading.Event()
+    second = threading.Thread(target=lambda: answers.update(second=session.run({"x": INPUTS[3]})["y"]))
 
-    def call(index: int) -> None:
-        for _ in range(50):
-            if not np.array_equal(session.run({"x": INPUTS[index]})["y"], 2 * INPUTS[index]):
-                wrong.append(index)
+    def let_the_second_try() -> None:
+        library.while_computing = is_in.set
+        second.start()
+        assert not is_in.wait(0.05)  # both would use the same buffers
 
-    threads = [threading.Thread(target=call, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    library.while_computing = let_the_second_try
+    answers["first"] = session.run({"x": INPUTS[1]})["y"]
+    second.join()
 
-    assert not wrong
+    np.testing.assert_array_equal(answers["first"], 2 * INPUTS[1])
+    np.testing.assert_array_equal(answers["second"], 2 * INPUTS[3])

@@ -231,7 +231,7 @@ def _paired(
     setup: Setup, subject: Party, reference: Party, *, budget: Budget, show: Show, is_own_claim: bool
 ) -> Benchmark:
     # The comparison is about time; how far outputs agree is reported, and refused only where they cannot be compared.
-    rig = replace(setup.rig, model=reference.artefact, tolerance=0.0)
+    rig = replace(setup.rig, model=reference.artefact, tolerance=-math.inf)
     show(Progress(stage="stock", detail=str(reference.path)))
     base = run_stock(rig, reference.opened, setup.generator)
     try:

@@ -1,5 +1,6 @@
 """The whole verb over fake workers: only the set-up, which inspects real files, is put in its place."""
 
+import math
 import dataclasses
 import random
 from collections.abc import Callable, Sequence
@@ -235,14 +236,14 @@ def test_a_bundle_against_a_model_has_a_verdict_and_no_claim(table: Bench, ratio
 
 
 def test_outputs_that_differ_are_reported_and_no_reason_to_refuse(table: Bench) -> None:
-    parity = Parity(score=0.4, passed=True, outputs=(), samples=8)
+    parity = Parity(score=-0.4, passed=True, outputs=(), samples=8)
     table.world.scripts = {TUNED: {Check: parity}}
 
     found = table.run(table.bundle(TUNED), table.model())
 
     assert found.parity == parity
     (check,) = {c.tolerance for w in table.world.workers if w.config == TUNED for c in w.asked if isinstance(c, Check)}
-    assert check == 0.0
+    assert check == -math.inf, "a cosine may be negative"
 
 
 def test_a_subject_that_does_not_run_is_an_error_with_both_names(table: Bench) -> None:

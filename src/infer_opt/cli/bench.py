@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from infer_opt.cli.options import choice, interruptible, parse_batches, parse_dims, parse_providers, workload_options
+from infer_opt.cli.options import interruptible, parse_batches, parse_dims, parse_providers, workload_options
 from infer_opt.config import Objective
 from infer_opt.reports import Format
 
@@ -29,7 +29,12 @@ from infer_opt.reports import Format
     "--budget", default="2m", show_default=True, metavar="TIME", help="Wall time of the whole call, such as 90s or 5m."
 )
 @click.option(
-    "--format", "form", type=choice(Format), default=Format.TABLE.value, show_default=True, help="Form of the report."
+    "--format",
+    "form",
+    type=click.Choice([Format.TABLE.value, Format.JSON.value, Format.MARKDOWN.value]),
+    default=Format.TABLE.value,
+    show_default=True,
+    help="Form of the report.",
 )
 def command(
     model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, objective: str, seed: int,

@@ -1,7 +1,7 @@
 """The whole verb over fake workers: only the set-up, which inspects real files, is put in its place."""
 
-import math
 import dataclasses
+import math
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path

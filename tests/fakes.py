@@ -242,7 +242,7 @@ class FakeRig(Rig):
         artefact = self.given.get(key) or self.artefact(config)
         worker = self.world.worker(config, key or "trial")
         worker.send(Open(runtime=config.runtime, artefact=artefact, options=config.options, feeds=Path("feeds.npz")))
-        return Starting(config=config, worker=worker, artefact=artefact, began_s=0.0)
+        return Starting(config=config, worker=worker, artefact=artefact, artefact_bytes=1000, began_s=0.0)
 
 
 def make_rig(world: World, **changes: Any) -> FakeRig:

@@ -33,7 +33,7 @@ class Budget:
 
     def fits(self, cost_s: float, *, reserve_s: float = 0.0) -> bool:
         """Whether work of about `cost_s` ends in time to leave `reserve_s` for what comes after it."""
-        return not self.was_interrupted and cost_s + reserve_s <= self.left_s
+        return self.left_s > 0 and cost_s + reserve_s <= self.left_s
 
     def interrupt(self) -> None:
         """End at the next safe place, with what is proven."""

@@ -37,6 +37,7 @@ from infer_opt.rig import BASELINE, CLONE, Limits
 from infer_opt.search.screen import best
 from infer_opt.search.space import distance_from_stock
 from infer_opt.setting_up import Setup
+from infer_opt.transforms.cache import MANIFEST_NAME
 from infer_opt.trials import Stock, quantiles_of, within_limits
 
 MOST_SAMPLE_BYTES = 16_000_000  # inputs that travel with the bundle, so that its claim can be measured again
@@ -346,7 +347,7 @@ def _files(setup: Setup, config: TrialConfig) -> tuple[Path, ...]:
     if config.recipe.is_stock:
         return (artefact, *(artefact.parent / name for name in setup.rig.facts.external_files))
     others = sorted(path for path in artefact.parent.rglob("*") if path.is_file())
-    return (artefact, *(path for path in others if path != artefact and path.name != "artefact.json"))
+    return (artefact, *(path for path in others if path != artefact and path.name != MANIFEST_NAME))
 
 
 def epoch_record(epoch: Epoch) -> dict[str, Any]:

@@ -58,9 +58,14 @@ def _output(name: str, reference: Sequence[Array], answers: Sequence[Array | Non
         return OutputParity(name=name, cosine=None, relative_l2=None, largest_difference=None, problem=problem)
     if not all(isinstance(r, np.ndarray) and _is_float(r) for r in reference):
         pairs = [(_listed(r), _listed(a)) for r, a in zip(reference, answers, strict=True)]
-        shares = [_agreement(r, a) for r, a in pairs]
+        # Pooled over all inputs: with one label an input, the worst input alone would be all or nothing.
+        equal, total = sum(_equal(r, a) for r, a in pairs), sum(int(r.size) for r, _ in pairs)
         return OutputParity(
-            name=name, cosine=None, relative_l2=None, largest_difference=None, agreement=min(shares, default=1.0)
+            name=name,
+            cosine=None,
+            relative_l2=None,
+            largest_difference=None,
+            agreement=equal / total if total else 1.0,
         )
     pairs64 = [_finite(r, a) for r, a in zip(reference, answers, strict=True)]
     if not pairs64:
@@ -147,10 +152,9 @@ def _rounded(item: object) -> str:
     return str(item)
 
 
-def _agreement(reference: Array, answer: Array) -> float:
-    if reference.shape != answer.shape:
-        return 0.0
-    return 1.0 if reference.size == 0 else float(np.mean(np.asarray(reference == answer, bool)))
+def _equal(reference: Array, answer: Array) -> int:
+    """How many elements are equal; none where the shapes differ (sequences may be longer or shorter)."""
+    return int(np.sum(np.asarray(reference == answer, bool))) if reference.shape == answer.shape else 0
 
 
 def find_stale(reference: Answers, answers: Answers) -> str | None:

@@ -73,7 +73,7 @@ class Note:
 class OutputParity:
     """How one output agrees with the baseline's, over all checked inputs (the worst of them).
 
-    `cosine` is None for outputs that are not numbers; `agreement` is the share of equal elements there.
+    `cosine` is None for outputs that are not floats; `agreement` is the share of equal elements there, over all inputs.
     `top1` is the share of equal arg-max over the last axis, where the output looks like scores.
     """
 

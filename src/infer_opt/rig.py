@@ -13,7 +13,7 @@ from infer_opt.measure import WarmUp, WarmUpPlan
 from infer_opt.protocols import Monitor
 from infer_opt.results import Placement
 from infer_opt.runtimes import PROVIDER_NAMES
-from infer_opt.transforms.cache import ArtefactCache, artefact_key
+from infer_opt.transforms.cache import MANIFEST_NAME, ArtefactCache, artefact_key
 from infer_opt.workers.messages import Open, Opened, Warm
 from infer_opt.workers.process import WorkerProcess, run_task
 from infer_opt.workers.rounds import Entrant, Watch
@@ -113,7 +113,8 @@ class Rig:
         except BaseException:
             worker.close()
             raise
-        return Starting(config=config, worker=worker, artefact=artefact, began_s=begin)
+        size = self.facts.size_bytes if artefact == self.model else artefact_bytes(artefact)
+        return Starting(config=config, worker=worker, artefact=artefact, artefact_bytes=size, began_s=begin)
 
     def warm_up_plan(self, config: TrialConfig, drop_above_ns: float | None = None) -> WarmUpPlan:
         """How long `config` warms up, by its provider."""
@@ -176,18 +177,15 @@ class Starting:
     config: TrialConfig
     worker: WorkerProcess
     artefact: Path
+    artefact_bytes: int
     began_s: float
-
-    @property
-    def artefact_bytes(self) -> int:
-        """The size of the artefact with its external data, when it has a folder of its own."""
-        return artefact_bytes(self.artefact)
 
 
 def artefact_bytes(artefact: Path) -> int:
-    """The file and, beside a built artefact, the external data that it refers to."""
-    beside = artefact.parent.glob(f"{artefact.name}*")
-    return sum(path.stat().st_size for path in beside if path.is_file())
+    """The size of a finished file, with the external data beside it where the cache built both."""
+    built = (artefact.parent / MANIFEST_NAME).is_file()
+    files = [path for path in artefact.parent.rglob("*") if path.is_file()] if built else [artefact]
+    return sum(path.stat().st_size for path in files if path.name != MANIFEST_NAME)
 
 
 def misplaced(placement: Placement | None, provider: Provider) -> str | None:

@@ -377,7 +377,7 @@ def _record(rig: Rig, config: TrialConfig, generator: random.Random) -> None:
             opened: Opened = worker.receive(timeout_s=rig.timeout_s)
             command = Record(path=rig.references[config.batch], count=_checked(opened))
             worker.ask(command, timeout_s=rig.build_timeout_s)
-        except InferOptError as error:
+        except (ModelError, WorkerError) as error:
             raise ModelError(
                 f"the model does not run with batch {config.batch}: {error.what}", hint="leave that --batch out"
             ) from error

@@ -30,7 +30,6 @@ DTYPES = {
     "double": "float64",
     "string": "str",
 }
-CUDNN_SEARCHES = {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"}
 
 
 class OnnxRuntime:
@@ -102,7 +101,14 @@ class OnnxRuntime:
             raise UnavailableError(
                 f"ONNX Runtime could not load {provider}", hint="infer-opt doctor says which library is missing"
             )
-        return OnnxSession(library, session, options)
+        opened = OnnxSession(library, session, options)
+        nodes = dict(opened.placement.nodes) if opened.placement is not None else {}
+        if options.provider is not Provider.CPU and sum(nodes.values()) and not nodes.get(provider):
+            opened.close()
+            raise UnavailableError(
+                f"{provider} took none of the model's {sum(nodes.values())} nodes", hint="choose --provider cpu"
+            )
+        return opened
 
 
 class OnnxSession:
@@ -198,7 +204,7 @@ def _provider_options(options: SessionOptions) -> dict[str, str]:
         return {}
     settings = {"device_id": "0"}
     if options.cudnn_search is not None:
-        settings["cudnn_conv_algo_search"] = CUDNN_SEARCHES[options.cudnn_search]
+        settings["cudnn_conv_algo_search"] = options.cudnn_search.upper()  # ONNX Runtime refuses what it does not know
     flags = {"use_tf32": options.tf32, "prefer_nhwc": options.nhwc, "enable_cuda_graph": options.cuda_graph or None}
     return settings | {name: str(int(value)) for name, value in flags.items() if value is not None}
 

@@ -23,7 +23,7 @@ from typing import Self
 from infer_opt.config import Provider, Recipe, Workload
 from infer_opt.errors import ModelError, StorageError
 
-_MANIFEST = "artefact.json"
+MANIFEST_NAME = "artefact.json"
 _LIBRARIES = ("infer-opt", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 
 
@@ -121,7 +121,7 @@ class ArtefactCache:
     def _take(self, key: str) -> Path | None:
         """The finished artefact, marked as used now and held; None when there is none."""
         lock = _lock(self._lock_path(key), fcntl.LOCK_SH)
-        manifest = self._folder / key / _MANIFEST
+        manifest = self._folder / key / MANIFEST_NAME
         if not manifest.exists():
             os.close(lock)
             return None
@@ -146,7 +146,7 @@ class ArtefactCache:
         work = Path(tempfile.mkdtemp(prefix=f"{key}.building-", dir=self._folder))
         try:
             artefact = build(work).relative_to(work)
-            (work / _MANIFEST).write_text(json.dumps({"file": str(artefact), "versions": library_versions()}))
+            (work / MANIFEST_NAME).write_text(json.dumps({"file": str(artefact), "versions": library_versions()}))
             _flush(work)
             work.rename(self._folder / key)
         except ModelError as error:
@@ -194,7 +194,7 @@ class ArtefactCache:
             shutil.rmtree(path, ignore_errors=True)
 
     def _finished(self) -> Iterator[Path]:
-        return (path.parent for path in self._folder.glob(f"*/{_MANIFEST}") if "." not in path.parent.name)
+        return (path.parent for path in self._folder.glob(f"*/{MANIFEST_NAME}") if "." not in path.parent.name)
 
     def _lock_path(self, key: str) -> Path:
         return self._folder / f"{key}.lock"

@@ -223,7 +223,6 @@ def test_denormals_are_flushed_on_request(library: FakeOnnxRuntime, model: Path)
     [
         ([(CUDA, 3)], ((CUDA, 3),), None),
         ([(CUDA, 2), (CPU, 1), (CUDA, 5)], ((CPU, 1), (CUDA, 7)), f"{CUDA} took 7 of 8 nodes; 1 ran elsewhere"),
-        ([(CPU, 4)], ((CPU, 4),), f"{CUDA} took 0 of 4 nodes; 4 ran elsewhere"),
         ([(CUDA, 0)], ((CUDA, 0),), None),
     ],
 )
@@ -235,6 +234,13 @@ def test_nodes_are_counted_by_provider_from_the_runtimes_own_record(
 
     assert session.placement == Placement(nodes=nodes)  # type: ignore[arg-type]
     assert misplaced(session.placement, Provider.CUDA) == sentence
+
+
+def test_a_provider_that_takes_nothing_is_an_error_and_never_another_one_instead(install: Install, model: Path) -> None:
+    install(FakeOnnxRuntime(assigned=[(CPU, 4)]))
+
+    with pytest.raises(UnavailableError, match="took none of the model's 4 nodes"):
+        opened(model)
 
 
 def test_a_runtime_without_a_record_has_no_placement(library: FakeOnnxRuntime, model: Path) -> None:

@@ -22,6 +22,7 @@ from infer_opt.errors import ModelError
 from infer_opt.models.inputs import synthesise
 from infer_opt.models.inspecting import inspect
 from infer_opt.runtimes.onnx import OnnxRuntime
+from infer_opt.tuning import widened
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "models" / "digits_cnn"
@@ -111,6 +112,12 @@ def test_a_model_that_is_not_deterministic_is_said_to_be_so_and_tunes(home: Home
 
     assert ended.code == 0, ended.err
     assert "nondeterministic" in cautions(ended.document)
+
+
+def test_a_model_that_disagrees_with_itself_is_allowed_twice_the_distance() -> None:
+    assert widened(0.99, 0.999) == 0.99, "stock agrees with itself far better than is asked"
+    assert widened(0.99, 0.97) == pytest.approx(0.94)
+    assert widened(0.0, 0.2) == pytest.approx(-0.6), "nothing is asked where a metric decides"
 
 
 @pytest.mark.usefixtures("screen_only")

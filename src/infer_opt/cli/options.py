@@ -1,5 +1,6 @@
 """What commands share: option types, the request that they add up to, and signals."""
 
+import os
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -117,7 +118,8 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
         calls += 1
         if calls > 1:
             raise KeyboardInterrupt
-        click.echo("\nEnding with what is proven so far; once more to end at once.", err=True)
+        # Not through sys.stderr: a progress bar may be in the middle of writing to it, and it is not reentrant.
+        os.write(2, b"\nEnding with what is proven so far; once more to end at once.\n")
         interrupt()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -11,6 +11,7 @@ Where nothing was proven faster the bundle is the stock model, and there is no c
 
 import argparse
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -142,6 +143,7 @@ def check(model: Model, options: argparse.Namespace) -> Checked:
     with calls.private_state() as (folder, environment):
         out = folder / model.name
         tune = ["tune", *model.arguments, "--budget", options.budget, "--preset", options.preset]
+        tune += shlex.split(options.tune_options)
         tune += ["--seed", str(options.seed), "--format", "json", "--keep-default", "--out", str(out)]
         print(f"{model.name}: tuning for {options.budget}", file=sys.stderr)
         finished = calls.call(tune, environment=environment, program=options.program)
@@ -199,6 +201,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--repeats", type=int, default=10, help="re-measurements of each claim (default 10)")
     parser.add_argument("--budget", default="120s", help="of each tuning (default 120s)")
     parser.add_argument("--bench-budget", default="60s", help="of each re-measurement (default 60s)")
+    parser.add_argument("--tune-options", default="", metavar="'--min-parity 0.9'", help="more options of each tuning")
     parser.add_argument("--preset", default="default", help="of each tuning (default: default)")
     parser.add_argument("--program", type=Path, default=calls.INFER_OPT, help="the infer-opt to check")
     options = parser.parse_args(argv)

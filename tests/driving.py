@@ -62,7 +62,7 @@ class Home:
         keys: dict[str, object] = {"trials": 1, "entrants": 1, "rivals": 0, "epochs": 4}
         lines = [f"{key}: {value}" for key, value in (keys | changes).items()]
         path = self.folder / f"{len(list(self.folder.glob('*.yaml')))}.yaml"
-        path.write_text("\n".join(["description: as little as can be called a tuning", "budget: 60s", *lines, ""]))
+        path.write_text("\n".join(["description: as little as can be called a tuning", "budget: 120s", *lines, ""]))
         return path
 
     def call(self, *words: object) -> Ended:
@@ -87,7 +87,7 @@ class Home:
             env=os.environ | settings,
         )
 
-    def run(self, *words: object, timeout_s: float = 120) -> Ended:
+    def run(self, *words: object, timeout_s: float = 240) -> Ended:
         """`start`, waited for."""
         return ended(self.start(*words), timeout_s=timeout_s)
 
@@ -122,7 +122,7 @@ class Proven:
     ended: Ended
 
 
-def ended(process: "subprocess.Popen[str]", *, timeout_s: float = 120) -> Ended:
+def ended(process: "subprocess.Popen[str]", *, timeout_s: float = 240) -> Ended:
     """What a started command leaves, once it is over; it is killed when it takes too long."""
     try:
         out, err = process.communicate(timeout=timeout_s)

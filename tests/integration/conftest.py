@@ -2,14 +2,17 @@
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import infer_opt.search.screen
 import infer_opt.setting_up
+import infer_opt.trials
 import infer_opt.tuning
 from driving import Home, Proven, shape_bound, wait_for
+from infer_opt.workers.messages import WatchCpu
 from quiet import promise_nothing, watch_nothing
 
 
@@ -26,10 +29,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 
 @pytest.fixture
 def screen_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tuning that screens the preset's trials, whatever else the machine does, and confirms nothing."""
+    """A tuning that screens the preset's trials, whatever else the machine does, and confirms nothing.
+
+    CPU use is watched for a moment only.
+    """
     monkeypatch.setattr(infer_opt.setting_up, "watch_machine", watch_nothing)
     monkeypatch.setattr(infer_opt.search.screen, "POLISHED", 0)
     monkeypatch.setattr(infer_opt.tuning, "promising", promise_nothing)
+    monkeypatch.setattr(infer_opt.trials, "WatchCpu", partial(WatchCpu, seconds=0.05, rest_s=0.05))
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def measured(home: Home, *words: object) -> dict[str, Any]:
 
 
 def test_a_model_alone_is_measured_in_fresh_processes(home: Home) -> None:
-    document = measured(home, home.model("mlp", zoo.mlp()), "--budget", "7s")
+    document = measured(home, home.model("mlp", zoo.mlp()), "--budget", "6s")
 
     assert document["verdict"] is None
     assert document["processes"] >= 1
@@ -41,7 +41,7 @@ def test_a_model_alone_is_measured_in_fresh_processes(home: Home) -> None:
 def test_a_longer_chain_is_slower_though_the_outputs_have_nothing_in_common(home: Home) -> None:
     long, short = home.model("long", zoo.slow_chain(length=40)), home.model("short", zoo.slow_chain(length=4))
 
-    document = measured(home, long, "--against", short, "--budget", "60s")
+    document = measured(home, long, "--against", short, "--budget", "120s")
 
     assert document["verdict"] == "slower"
     assert document["speedup"]["low"] <= document["speedup"]["estimate"] <= document["speedup"]["high"] < 0.5
@@ -50,7 +50,7 @@ def test_a_longer_chain_is_slower_though_the_outputs_have_nothing_in_common(home
 
 
 def test_a_bundle_alone_is_held_to_its_claim(proven: Proven, home: Home) -> None:
-    document = measured(home, proven.bundle, "--budget", "60s")
+    document = measured(home, proven.bundle, "--budget", "120s")
 
     claimed = proven.ended.document["speedup"]
     assert document["verdict"] == "faster"
@@ -96,7 +96,7 @@ def test_a_bundle_of_stock_has_no_claim_and_is_measured_alone(home: Home) -> Non
     assert home.call("tune", model, "--budget", "1s", "--out", out).code == 0
     model.unlink()
 
-    document = measured(home, out, "--budget", "6s")
+    document = measured(home, out, "--budget", "5s")
 
     assert document["reference"] is None
     assert document["verdict"] is None

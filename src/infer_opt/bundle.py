@@ -248,7 +248,11 @@ def check_target(folder: Path, *, force: bool) -> None:
     Raises:
         StorageError: it exists already, is something else, or its parent cannot be written.
     """
-    if folder.exists() or folder.is_symlink():
+    try:
+        occupied = folder.exists() or folder.is_symlink()
+    except OSError as error:  # a name that is too long, or a folder above it that may not be searched
+        raise StorageError(f"{folder} cannot be written: {error.strerror}", hint="choose another --out") from error
+    if occupied:
         ours = is_bundle(folder) or (folder.is_dir() and not any(folder.iterdir()))
         if not ours:
             raise StorageError(f"{folder} exists and is not a bundle", hint="choose another --out")

@@ -17,6 +17,7 @@ from infer_opt.reports import Format
 from infer_opt.reports.documents import to_json, tuning_document
 from infer_opt.reports.pareto import front
 from infer_opt.reports.picture import draw
+from infer_opt.reports.quantities import ratio_and_interval
 from infer_opt.reports.tuning import render
 from infer_opt.results import (
     Block,
@@ -224,7 +225,7 @@ def _why_not(
         return f"what looked faster did not survive in fresh processes: {deaths}"
     if confirmation is None or comparison is None:
         return "the budget ended before the first epoch of the confirmation; give it more with --budget"
-    value = f"{comparison.speedup.value:.3g}x [{comparison.speedup.low:.3g} to {comparison.speedup.high:.3g}]"
+    value = "{} [{}]".format(*ratio_and_interval(comparison.speedup))
     epochs = f"{len(comparison.epochs)} epochs of fresh processes"
     if comparison.verdict is Verdict.EQUIVALENT:
         return f"the best challenger is as fast as stock within the margin: {value} over {epochs}"
@@ -299,7 +300,7 @@ def _fate(
         return "not confirmed", "the tuning ended before it could be confirmed"
     if raced is not None and raced.rounds and key in raced.log_ratios:
         return "raced", f"left the race: {math.exp(-raced.log_ratios[key]):.3g}x stock's speed in {raced.rounds} rounds"
-    if trial.log_ratio - 1.96 * trial.log_ratio_error >= 0:
+    if trial.log_ratio >= 0:
         return "screened", "no faster than stock in the screen"
     return "screened", "may be faster than stock, but others looked better in the screen"
 

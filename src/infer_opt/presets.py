@@ -53,7 +53,10 @@ def load_preset(name: str) -> Preset:
         raise ConfigError(f"{path}: epochs must be one of {LOOKS}, got {preset.epochs}")
     if preset.trials < 1 or preset.entrants < 1 or preset.rivals < 0:
         raise ConfigError(f"{path}: trials and entrants must be 1 or more, rivals 0 or more")
-    parse_duration(preset.budget)
+    try:
+        parse_duration(preset.budget)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: budget: {error.what}", hint=error.hint) from error
     return preset
 
 

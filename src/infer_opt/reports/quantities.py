@@ -60,6 +60,8 @@ def ratio(value: float | None) -> str:
 
 def ratio_and_interval(estimate: Estimate) -> tuple[str, str]:
     """A speed-up and its interval, with as many decimals as tell the ends apart: `2.31x`, `2.10 to 2.52`."""
+    if not math.isfinite(estimate.high):
+        return f"{estimate.value:.2f}x", "no interval yet"
     decimals = 3 if estimate.high - estimate.low < 0.05 else 2
     low, high = (f"{end:.{decimals}f}" for end in (estimate.low, estimate.high))
     return f"{estimate.value:.{decimals}f}x", f"{low} to {high}"
@@ -67,7 +69,7 @@ def ratio_and_interval(estimate: Estimate) -> tuple[str, str]:
 
 def percent(share: float | None) -> str:
     """A share of 1: `0.8 %`, `12 %`."""
-    if share is None or math.isnan(share):
+    if share is None or not math.isfinite(share):
         return NOT_KNOWN
     return f"{share * 100:.1f} %" if abs(share) < 0.0995 else f"{share * 100:.0f} %"
 

@@ -17,6 +17,7 @@ _HINTS = {
     "file is not a database": "the file is something else or damaged: name another --store",
     "unable to open database file": "does the folder exist, and may you write to it? --store names another place",
     "readonly": "the file or its folder is not writable: name another --store",
+    "disk I/O error": "is the disk full? free some space, or name a --store on another disk",
     "full": "free some space, or name a --store on another disk",
     "locked": "another process holds it: end that one, or name another --store",
 }

@@ -359,9 +359,9 @@ LED = raced_with({ONE: -0.1})
             RAN,
             LED,
             confirmation(comparison(ONE, Verdict.EQUIVALENT, 1.001)),
-            "as fast as stock within the margin: 1x [0.951 to 1.05] over 4 epochs",
+            "as fast as stock within the margin: 1.00x [0.95 to 1.05] over 4 epochs",
         ),
-        (RAN, LED, confirmation(comparison(ONE, Verdict.SLOWER, 0.9)), "proved slower in fresh processes: 0.9x"),
+        (RAN, LED, confirmation(comparison(ONE, Verdict.SLOWER, 0.9)), "proved slower in fresh processes: 0.90x"),
         (
             RAN,
             LED,
@@ -372,7 +372,7 @@ LED = raced_with({ONE: -0.1})
             RAN,
             LED,
             confirmation(comparison(ONE, Verdict.INCONCLUSIVE, 1.02, epochs=13)),
-            "13 epochs of fresh processes say 1.02x [0.969 to 1.07], which does not clear the margin of 1.2%",
+            "13 epochs of fresh processes say 1.02x [0.97 to 1.07], which does not clear the margin of 1.2%",
         ),
         (
             RAN,

@@ -103,7 +103,7 @@ class OnnxRuntime:
             )
         opened = OnnxSession(library, session, options)
         nodes = dict(opened.placement.nodes) if opened.placement is not None else {}
-        if options.provider is not Provider.CPU and sum(nodes.values()) and not nodes.get(provider):
+        if options.provider is not Provider.CPU and sum(nodes.values()) > 0 and not nodes.get(provider):
             opened.close()
             raise UnavailableError(
                 f"{provider} took none of the model's {sum(nodes.values())} nodes", hint="choose --provider cpu"

@@ -281,3 +281,12 @@ def test_one_of_three_null_claims_is_hardly_ever_believed() -> None:
         believed += any(decision.verdict is Verdict.FASTER for decision in decisions.values())
 
     assert believed / 800 <= 0.13  # one side of 20 %, and the error of 800 tries; uncorrected: 27 %
+
+
+def test_a_winner_that_happened_to_agree_with_itself_is_not_promised_again_more_closely_than_its_clone() -> None:
+    lucky, clone = [-0.700, -0.701, -0.699, -0.700], [0.02, -0.02, 0.01, -0.01]
+
+    found = decide(lucky, clone)
+
+    spread = float(np.std(clone, ddof=1))
+    assert found.remeasure_high - found.log_mean == pytest.approx(3.182 * spread * math.sqrt(2 / 4), rel=1e-3)

@@ -1,4 +1,4 @@
-"""What only a real GPU can show. Each test skips with the reason where CUDA does not work; `make test-gpu` runs them alone."""
+"""What only a real GPU shows. Each test skips with its reason where CUDA does not work; `make test-gpu` runs these."""
 
 from pathlib import Path
 

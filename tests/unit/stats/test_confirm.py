@@ -36,7 +36,7 @@ def test_a_clear_difference_is_found_at_the_first_look() -> None:
 def test_the_interval_is_student_t_at_99_percent() -> None:
     decision = decide(around(-0.1, spread=0.02), QUIET_CLONE)
 
-    assert decision.log_mean == pytest.approx(-0.1)
+    assert decision.log_centre == pytest.approx(-0.1)
     assert decision.high == pytest.approx(-0.1 + 5.8409 * 0.02 / 2, abs=1e-6)
     assert decision.low == pytest.approx(-0.1 - 5.8409 * 0.02 / 2, abs=1e-6)
 
@@ -289,4 +289,21 @@ def test_a_winner_that_happened_to_agree_with_itself_is_not_promised_again_more_
     found = decide(lucky, clone)
 
     spread = float(np.std(clone, ddof=1))
-    assert found.remeasure_high - found.log_mean == pytest.approx(3.182 * spread * math.sqrt(2 / 4), rel=1e-3)
+    assert found.remeasure_high - found.log_centre == pytest.approx(3.182 * spread * math.sqrt(2 / 4), rel=1e-3)
+
+
+def test_a_slow_process_now_and_then_leaves_the_remeasure_interval_right() -> None:
+    generator = np.random.default_rng(11)
+
+    def measured() -> tuple[list[float], list[float]]:
+        # The baseline of one epoch in 14 runs at a fraction of its speed, and so does the clone's own process.
+        slow = (generator.random(4) < 0.07) * generator.uniform(0.3, 1.3, 4)
+        own = (generator.random(4) < 0.07) * generator.uniform(0.3, 1.3, 4)
+        return list(generator.normal(-0.5, 0.008, 4) - slow), list(generator.normal(0.0, 0.006, 4) + own - slow)
+
+    inside = 0
+    for _ in range(600):
+        claimed, again = decide(*measured()), decide(*measured())
+        inside += claimed.remeasure_low <= again.log_centre <= claimed.remeasure_high
+
+    assert inside / 600 > 0.94

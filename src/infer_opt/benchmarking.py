@@ -7,6 +7,7 @@ from pathlib import Path
 
 from infer_opt import bundle
 from infer_opt.budget import Budget
+from infer_opt.concluding import pooled
 from infer_opt.config import Recipe, TrialConfig
 from infer_opt.confirming import Confirmation, confirm, plan_rounds
 from infer_opt.errors import ConfigError, EvidenceError, ModelError
@@ -19,7 +20,6 @@ from infer_opt.results import (
     Note,
     Progress,
     TrialFailure,
-    TrialResult,
     Verdict,
 )
 from infer_opt.rig import BASELINE, CLONE, Rig
@@ -251,8 +251,8 @@ def _paired(
     return Benchmark(
         subject=str(subject.path),
         reference=str(reference.path),
-        trial=_pooled(replace(trial, config=subject.config), SUBJECT, found),
-        reference_trial=_pooled(replace(base.result, config=reference.config), BASELINE, found),
+        trial=pooled(replace(trial, config=subject.config), SUBJECT, found),
+        reference_trial=pooled(replace(base.result, config=reference.config), BASELINE, found),
         comparison=replace(comparison, config=subject.config),
         parity=trial.parity,
         claim_holds=holds,
@@ -288,14 +288,6 @@ def _claimed_epochs(subject: Party) -> int:
     record = subject.manifest.record if subject.manifest is not None else {}
     comparison = record.get("comparison")
     return len(comparison["epochs"]) if comparison else 0
-
-
-def _pooled(result: TrialResult, key: str, found: Confirmation) -> TrialResult:
-    epochs = [[block.latency_ns for block in epoch.blocks[key]] for epoch in found.epochs if key in epoch.blocks]
-    quantiles = quantiles_of(epochs)
-    median_ns = quantiles[0].value_ns or math.nan
-    readings = replace(result.readings, quantiles=quantiles, items_per_s=result.config.batch / median_ns * 1e9)
-    return replace(result, readings=readings)
 
 
 def _own_claim(subject: Party, comparison: Comparison) -> tuple[str | None, bool | None]:

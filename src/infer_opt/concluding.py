@@ -114,11 +114,11 @@ def conclude(
 ) -> Outcome:  # fmt: skip
     """The answer of a tuning: the winner and its proof, or stock and the reason."""
     notes = _endings(confirmation, was_interrupted) + _saturations(setup, trials)
-    baseline = _pooled(base.result, BASELINE, confirmation)
+    baseline = pooled(base.result, BASELINE, confirmation)
     key, broken = _winner(setup.rig.limits, trials, raced, confirmation)
     comparison = _shown(key, raced, confirmation)
     if key is not None and comparison is not None:
-        winner = _pooled(_result_of(trials, key), key, confirmation)
+        winner = pooled(_result_of(trials, key), key, confirmation)
         return Outcome(
             verdict=TuningVerdict.FASTER,
             reason=f"{winner.config.label} is proven faster over {len(comparison.epochs)} epochs of fresh processes",
@@ -162,7 +162,7 @@ def _winner(
         found = confirmation.comparisons.get(key) if confirmation is not None else None
         if found is None or found.verdict is not Verdict.FASTER:
             continue
-        p99 = _highest_p99_ns(_pooled(_result_of(trials, key), key, confirmation))
+        p99 = _highest_p99_ns(pooled(_result_of(trials, key), key, confirmation))
         if limits.max_p99_ns is None or p99 <= limits.max_p99_ns:
             return key, None
         broken = f"{found.config.label} is faster, but its p99 is {p99 / 1e6:.3g} ms"
@@ -188,7 +188,7 @@ def _shown(key: str | None, raced: Race | None, confirmation: Confirmation | Non
     return next((confirmation.comparisons[name] for name in wanted if name in confirmation.comparisons), None)
 
 
-def _pooled(result: TrialResult, key: str, confirmation: Confirmation | None) -> TrialResult:
+def pooled(result: TrialResult, key: str, confirmation: Confirmation | None) -> TrialResult:
     """`result` with the percentiles of all its confirmation processes: a winner's numbers are not those it won by."""
     epochs = [epoch.blocks[key] for epoch in confirmation.epochs if key in epoch.blocks] if confirmation else []
     if not epochs:

@@ -30,7 +30,7 @@ test-gpu: .venv/.test
 	@touch $@
 
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu,test]'
+	$(PIP) -e '.[cpu,search,prove,test]'
 	@touch $@ .venv/.cpu
 
 clean:

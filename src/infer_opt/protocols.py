@@ -83,7 +83,21 @@ class Monitor(Protocol):
 
 
 class Strategy(Protocol):
-    """Which configurations to screen next. The seam for model-guided search."""
+    """Which configurations to screen next. The seam for model-guided search.
+
+    It is asked after every trial, with all trials so far, failed ones among them and in the order they were measured:
+    a search that was cut off goes on by being asked again with what was kept.
+    """
 
     def next(self, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
-        """The next batch, given everything finished so far; empty when the search is over."""
+        """What is left of the batch that is under way, or the next batch; empty when the search is over.
+
+        The first of it is measured next.
+        """
+
+    @property
+    def chance_left(self) -> float | None:
+        """The probability, as the strategy's model sees it, that an unmeasured one is > 1 % faster than the best.
+
+        None where it has no model, or was not asked yet.
+        """

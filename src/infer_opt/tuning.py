@@ -17,8 +17,9 @@ from infer_opt.racing import Race, race
 from infer_opt.reports.documents import tuning_document
 from infer_opt.results import Caution, Note, Progress, Trial, TrialResult, Tuning
 from infer_opt.rig import Rig
-from infer_opt.search.screen import Exhaustive, promising
+from infer_opt.search.screen import promising
 from infer_opt.search.space import candidates, stock
+from infer_opt.search.strategies import Problem, open_strategy
 from infer_opt.setting_up import Request, Setup, cache_folder, scratch_folder, set_up
 from infer_opt.stats.confirm import DEFAULT_ROUNDS, LOOKS
 from infer_opt.store.database import Store
@@ -150,7 +151,8 @@ def _screen(
 ) -> tuple[Trial, ...]:
     """Every candidate that time allows, each in a process of its own, each kept at once."""
     space = candidates(setup.surroundings)
-    strategy = Exhaustive(space, most=errand.preset.trials)
+    problem = Problem(candidates=space, stock=stock(setup.surroundings), most=errand.preset.trials)
+    strategy = open_strategy("exhaustive", problem)
     known = {config.key for config in space}
     done = [trial for trial in notebook.trials if trial.config.key in known]
     costs = [base.setup_s + 2 * SCREEN_ROUNDS * base.round_s + 1.0]

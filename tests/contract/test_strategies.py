@@ -9,8 +9,8 @@ from fakes import make_result
 from infer_opt.config import Provider, SessionOptions, TrialConfig
 from infer_opt.protocols import Strategy
 from infer_opt.results import FailureKind, Trial, TrialFailure, TrialResult
-from infer_opt.search.screen import Exhaustive
 from infer_opt.search.space import Surroundings, candidates
+from infer_opt.search.strategies import Problem, open_strategy
 
 SPACE = candidates(
     Surroundings(
@@ -21,16 +21,15 @@ SPACE = candidates(
         dynamic_operators=frozenset({"MatMul"}),
     )
 )
-# A new strategy is one line here.
-STRATEGIES: dict[str, Callable[[Sequence[TrialConfig]], Strategy]] = {
-    "exhaustive": lambda space: Exhaustive(space, most=20),
-}
 FAILS = FailureKind.PARITY
+BUILT = ["exhaustive"]
 
 
-@pytest.fixture(params=sorted(STRATEGIES))
+@pytest.fixture(params=BUILT)
 def make(request: pytest.FixtureRequest) -> Callable[[Sequence[TrialConfig]], Strategy]:
-    return STRATEGIES[request.param]
+    return lambda space: open_strategy(
+        request.param, Problem(candidates=tuple(space), stock=TrialConfig(), most=20, cores=4)
+    )
 
 
 def measured(config: TrialConfig, *, failing: float) -> Trial:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from infer_opt.config import Recipe, SessionOptions, TrialConfig
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.space import neighbours
+from infer_opt.search.strategies import Problem
 
 POLISHED = 2  # how many of the best have their neighbours tried
 
@@ -13,12 +14,14 @@ POLISHED = 2  # how many of the best have their neighbours tried
 class Exhaustive:
     """Every candidate up to `most`, in order of promise, then the untried neighbours of the best two.
 
-    A Strategy: model-guided search for larger spaces takes its place behind the same method.
+    A Strategy without a model: it never says how likely an untried one is to be better.
     """
 
-    def __init__(self, candidates: Sequence[TrialConfig], *, most: int) -> None:
-        self._candidates = tuple(candidates)
-        self._first = self._candidates[:most]
+    chance_left: float | None = None
+
+    def __init__(self, problem: Problem) -> None:
+        self._candidates = problem.candidates
+        self._first = self._candidates[: problem.most]
 
     def next(self, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
         """The rest of the first wave; after it, what is one step away from the best two; then nothing.

@@ -4,6 +4,7 @@ from fakes import make_result
 from infer_opt.config import Quantisation, Recipe, SessionOptions, TrialConfig
 from infer_opt.results import FailureKind, Trial, TrialFailure
 from infer_opt.search.screen import Exhaustive, best, predicted, promising
+from infer_opt.search.strategies import Problem
 
 CONFIGS = tuple(TrialConfig(options=SessionOptions(intra_threads=count)) for count in range(1, 6))
 ONE, TWO, THREE, FOUR, FIVE = CONFIGS
@@ -12,16 +13,20 @@ QUANTISED = Recipe(quantise=Quantisation())
 FAR = TrialConfig(recipe=QUANTISED, options=SessionOptions(arena=False))
 
 
+def exhaustive(candidates: tuple[TrialConfig, ...], *, most: int) -> Exhaustive:
+    return Exhaustive(Problem(candidates=candidates, stock=TrialConfig(), most=most))
+
+
 def failure(config: TrialConfig) -> TrialFailure:
     return TrialFailure(config=config, kind=FailureKind.PARITY, reason="wrong answers")
 
 
 def test_the_first_wave_is_the_first_candidates_in_order() -> None:
-    assert Exhaustive(CONFIGS, most=3).next([]) == (ONE, TWO, THREE)
+    assert exhaustive(CONFIGS, most=3).next([]) == (ONE, TWO, THREE)
 
 
 def test_what_was_tried_is_not_tried_again_failed_or_not() -> None:
-    strategy = Exhaustive(CONFIGS, most=3)
+    strategy = exhaustive(CONFIGS, most=3)
 
     assert strategy.next([make_result(ONE), failure(THREE)]) == (TWO,)
 
@@ -29,7 +34,7 @@ def test_what_was_tried_is_not_tried_again_failed_or_not() -> None:
 def test_after_the_first_wave_come_the_untried_neighbours_of_the_best_two() -> None:
     near_two = TrialConfig(recipe=QUANTISED, options=TWO.options)
     near_three = TrialConfig(recipe=QUANTISED, options=THREE.options)
-    strategy = Exhaustive((ONE, TWO, THREE, near_three, FAR, near_two), most=3)
+    strategy = exhaustive((ONE, TWO, THREE, near_three, FAR, near_two), most=3)
     done: list[Trial] = [make_result(ONE, 0.3), make_result(TWO, -0.3), make_result(THREE, -0.1)]
 
     # Those of the best first; ONE has a neighbour in no candidate left, FAR is nobody's.
@@ -39,7 +44,7 @@ def test_after_the_first_wave_come_the_untried_neighbours_of_the_best_two() -> N
 def test_new_leaders_bring_their_neighbours_with_them() -> None:
     leader = TrialConfig(recipe=QUANTISED, options=TWO.options)
     kin = TrialConfig(recipe=QUANTISED, options=FIVE.options)
-    strategy = Exhaustive((ONE, TWO, FIVE, leader, kin), most=3)
+    strategy = exhaustive((ONE, TWO, FIVE, leader, kin), most=3)
     done: list[Trial] = [make_result(ONE, -0.3), make_result(TWO, -0.2), make_result(FIVE, -0.05)]
 
     assert strategy.next(done) == (leader,)
@@ -49,7 +54,7 @@ def test_new_leaders_bring_their_neighbours_with_them() -> None:
 def test_neighbours_come_in_the_order_of_what_their_parts_did_alone() -> None:
     alone = TrialConfig(recipe=QUANTISED)
     both = [TrialConfig(recipe=QUANTISED, options=config.options) for config in (ONE, TWO, THREE)]
-    strategy = Exhaustive((ONE, TWO, THREE, alone, *both), most=4)
+    strategy = exhaustive((ONE, TWO, THREE, alone, *both), most=4)
     done: list[Trial] = [
         make_result(alone, -0.5),
         make_result(ONE, 0.1),
@@ -66,8 +71,8 @@ def test_a_recipe_that_gives_wrong_answers_is_not_tried_with_other_options() -> 
     alone = TrialConfig(recipe=QUANTISED)
     both = TrialConfig(recipe=QUANTISED, options=TWO.options)
 
-    assert Exhaustive((alone, TWO, both), most=2).next([failure(alone), make_result(TWO, -0.2)]) == ()
-    assert Exhaustive((alone, TWO, both), most=2).next([make_result(alone), make_result(TWO, -0.2)]) == (both,)
+    assert exhaustive((alone, TWO, both), most=2).next([failure(alone), make_result(TWO, -0.2)]) == ()
+    assert exhaustive((alone, TWO, both), most=2).next([make_result(alone), make_result(TWO, -0.2)]) == (both,)
 
 
 def test_what_parts_did_at_another_batch_size_predicts_nothing() -> None:
@@ -77,17 +82,17 @@ def test_what_parts_did_at_another_batch_size_predicts_nothing() -> None:
 
 
 def test_the_search_is_over_when_nothing_near_the_best_is_untried() -> None:
-    strategy = Exhaustive((ONE, TWO, FAR), most=2)
+    strategy = exhaustive((ONE, TWO, FAR), most=2)
 
     assert strategy.next([make_result(ONE), make_result(TWO)]) == ()
 
 
 def test_the_search_is_over_when_nothing_ran() -> None:
-    assert Exhaustive((ONE, TWO, THREE), most=2).next([failure(ONE), failure(TWO)]) == ()
+    assert exhaustive((ONE, TWO, THREE), most=2).next([failure(ONE), failure(TWO)]) == ()
 
 
 def test_nothing_to_try_is_no_error() -> None:
-    assert Exhaustive((), most=5).next([]) == ()
+    assert exhaustive((), most=5).next([]) == ()
 
 
 def test_the_best_are_those_that_ran_the_fastest_first() -> None:

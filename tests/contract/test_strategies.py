@@ -22,11 +22,13 @@ SPACE = candidates(
     )
 )
 FAILS = FailureKind.PARITY
-BUILT = ["exhaustive"]
+BUILT = ["exhaustive", "gp", "random", "tpe"]
 
 
 @pytest.fixture(params=BUILT)
 def make(request: pytest.FixtureRequest) -> Callable[[Sequence[TrialConfig]], Strategy]:
+    if request.param == "tpe":
+        pytest.importorskip("optuna", reason="Optuna is an extra")
     return lambda space: open_strategy(
         request.param, Problem(candidates=tuple(space), stock=TrialConfig(), most=20, cores=4)
     )

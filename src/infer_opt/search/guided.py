@@ -1,0 +1,132 @@
+"""Model-guided search: seeds, then batches where a Gaussian process expects or hopes for something better.
+
+What is asked next depends on the problem and on what is done alone: a search that was cut off goes on exactly as it
+would have. Batches end at positions in `done`, and each draws from a generator seeded by its own beginning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infer_opt.config import TrialConfig
+from infer_opt.results import Trial, TrialResult
+from infer_opt.search.belief import Belief, Space, believe
+from infer_opt.search.feasibility import hopeless
+from infer_opt.search.screen import POLISHED
+from infer_opt.search.seeds import seeds
+from infer_opt.search.space import neighbours
+from infer_opt.search.strategies import Problem
+
+SCREENED_WHOLE = 64  # a space of so many candidates needs no model
+BATCH = 8
+FEWEST, MOST, A_LEVEL = 48, 128, 4  # evaluations: four for each level of each knob, within these bounds
+CHANCE_TO_STOP = 0.05
+BOUNDARIES_TO_STOP = 2
+WARM_STARTS = 3
+POLISH_MOST = 8
+POLISH_SLACK = 0.02  # ln(time) that a neighbour may be expected to be slower than the best, and still be tried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wave:
+    """A batch and the trials that were done when it was chosen; `is_last` when only polishing can come after it."""
+
+    begins: int
+    configs: tuple[TrialConfig, ...]
+    chance_left: float | None = None
+    is_last: bool = False
+
+
+class Guided:
+    """Up to 64 candidates: all of them, in order of promise. Above: as the module says, ended by polishing."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._whole = len(problem.candidates) <= min(SCREENED_WHOLE, problem.most)
+        self._space = Space(problem)
+        self._most = min(problem.most, max(FEWEST, min(MOST, A_LEVEL * self._space.knobs.levels)))
+        self._seeds = self._first()
+        self._waves: dict[tuple[object, ...], tuple[_Wave, ...]] = {}
+        self._chance_left: float | None = None
+
+    @property
+    def chance_left(self) -> float | None:
+        """P(an untried one runs and is > 1 % faster than the best) when the last batch was chosen; None before."""
+        return self._chance_left
+
+    def next(self, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
+        """What is left of the batch under way, or the next batch; a recipe that keeps failing is left out of it."""
+        waves: tuple[_Wave, ...] = (_Wave(begins=0, configs=self._seeds, is_last=self._whole),)
+        prints = tuple(map(fingerprint, done))
+        while (ends := _end(waves[-1], done)) is not None:
+            if waves[-1].is_last:
+                waves = (*waves, _Wave(begins=ends, configs=()))
+                break
+            if prints[:ends] not in self._waves:
+                self._waves[prints[:ends]] = (*waves, self._following(waves, done[:ends]))
+            waves = self._waves[prints[:ends]]
+        self._chance_left = next((w.chance_left for w in reversed(waves) if w.chance_left is not None), None)
+        return _left(waves[-1], done)
+
+    def _first(self) -> tuple[TrialConfig, ...]:
+        """The best of earlier tunings, then everything of a small space, or the seeds of a large one."""
+        candidates, among = self._problem.candidates, frozenset(self._problem.candidates)
+        ran = [t for t in self._problem.earlier if isinstance(t, TrialResult) and t.config in among]
+        known = dict.fromkeys(t.config for t in sorted(ran, key=lambda t: t.log_ratio) if t.log_ratio < 0)
+        warm = tuple(known)[:WARM_STARTS]
+        if self._whole:
+            return tuple(dict.fromkeys((*warm, *candidates)))
+        cold = seeds(candidates, self._space.knobs, most=self._most, seed=self._problem.seed)
+        return tuple(dict.fromkeys((*warm, *cold)))[: self._most]
+
+    def _following(self, waves: Sequence[_Wave], done: Sequence[Trial]) -> _Wave:
+        belief = believe(self._space, done)
+        chance = belief.chance_left()
+        recent = [*(wave.chance_left for wave in waves[1:]), chance][-BOUNDARIES_TO_STOP:]
+        is_over = len(recent) == BOUNDARIES_TO_STOP and all(c is not None and c < CHANCE_TO_STOP for c in recent)
+        number = min(BATCH, self._most - len(done))
+        configs = () if is_over or number < 1 else self._sorted(belief.batch(number), done)
+        if configs:
+            return _Wave(begins=len(done), configs=configs, chance_left=chance)
+        return _Wave(
+            begins=len(done),
+            configs=self._sorted(self._polish(belief, done), done),
+            chance_left=chance,
+            is_last=True,
+        )
+
+    def _sorted(self, configs: Sequence[TrialConfig], done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
+        """Recipes whose artefact exists first, and those of one recipe together: each artefact is made once."""
+        made = {self._problem.stock.recipe, *(trial.config.recipe for trial in done)}
+        recipes = list(dict.fromkeys(config.recipe for config in configs))
+        return tuple(sorted(configs, key=lambda c: (c.recipe not in made, recipes.index(c.recipe))))
+
+    def _polish(self, belief: Belief, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
+        """Untried neighbours of the best two that are not expected to be slower than the best, the likeliest first."""
+        tried, given_up = {trial.config for trial in done}, hopeless(done)
+        near = {
+            other: belief.expected(other)
+            for leader in belief.leaders()[:POLISHED]
+            for other in neighbours(leader, self._problem.candidates)
+            if other not in tried and other.recipe not in given_up
+        }
+        limit = belief.best + POLISH_SLACK
+        return tuple(sorted((c for c, mean in near.items() if mean < limit), key=near.__getitem__))[:POLISH_MOST]
+
+
+def fingerprint(trial: Trial) -> tuple[object, ...]:
+    """What a choice can depend on: the configuration, and how it went."""
+    if isinstance(trial, TrialResult):
+        return trial.config, trial.log_ratio, trial.log_ratio_error
+    return trial.config, trial.kind
+
+
+def _left(wave: _Wave, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
+    tried, given_up = {trial.config for trial in done}, hopeless(done)
+    return tuple(c for c in wave.configs if c not in tried and c.recipe not in given_up)
+
+
+def _end(wave: _Wave, done: Sequence[Trial]) -> int | None:
+    """How many trials were done when nothing of the wave was left; None while something is."""
+    if _left(wave, done):
+        return None
+    return next(end for end in range(wave.begins, len(done) + 1) if not _left(wave, done[:end]))

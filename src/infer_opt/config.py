@@ -28,6 +28,15 @@ class Objective(StrEnum):
     THROUGHPUT = "throughput"
 
 
+class Searching(StrEnum):
+    """Which strategy chooses what to screen next: a Gaussian process, Optuna's TPE, in order of promise, or any."""
+
+    GP = "gp"
+    TPE = "tpe"
+    EXHAUSTIVE = "exhaustive"
+    RANDOM = "random"
+
+
 class GraphLevel(StrEnum):
     """How far the runtime's own graph optimiser goes."""
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import msgspec
 
+from infer_opt.config import Searching
 from infer_opt.errors import ConfigError
 
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 LOOKS = (4, 6, 9, 13, 19)
+SPACES = ("usual", "wide")
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,6 +19,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     description: str
     budget: str
+    search: str = "exhaustive"
+    space: str = "usual"
     trials: int
     entrants: int
     rivals: int
@@ -51,6 +55,9 @@ def load_preset(name: str) -> Preset:
     preset = parse_preset(path, text)
     if preset.epochs not in LOOKS:
         raise ConfigError(f"{path}: epochs must be one of {LOOKS}, got {preset.epochs}")
+    for key, value, known in (("search", preset.search, tuple(Searching)), ("space", preset.space, SPACES)):
+        if value not in known:
+            raise ConfigError(f"{path}: {key} must be one of {', '.join(known)}, got {value!r}")
     if preset.trials < 1 or preset.entrants < 1 or preset.rivals < 0:
         raise ConfigError(f"{path}: trials and entrants must be 1 or more, rivals 0 or more")
     try:

@@ -229,6 +229,22 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How a space was searched: by which strategy, how many configurations there were, how many were screened.
+
+    `earlier` counts the trials of earlier tunings that guided it. `chance_left` is the probability that an unscreened
+    configuration is more than 1 % faster than the best screened one, as the strategy's model sees it: no more than
+    that, and None where the strategy has none.
+    """
+
+    strategy: str
+    configurations: int
+    screened: int
+    earlier: int = 0
+    chance_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
     """Everything that a tuning found out."""
 
@@ -241,6 +257,7 @@ class Tuning:
     winner: TrialResult
     comparison: Comparison | None
     standings: tuple[Standing, ...]
+    search: Search
     notes: tuple[Note, ...]
     bundle: str | None
     elapsed_s: float

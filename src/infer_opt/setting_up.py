@@ -77,12 +77,27 @@ class Request:
         paths = {name: data[name] for name in ("model", "inputs", "ready_feeds")}
         return data | {name: None if path is None else str(path) for name, path in paths.items()}
 
-    def key(self, rig: Rig, trials: int) -> str:
-        """Equal for requests whose trials can stand in for each other's: by content, and on this machine."""
-        found = {"model": rig.facts.content_hash, "calibration": rig.calibration_hash}
-        found |= {"machine": rig.machine.fingerprint}
-        parts = self.to_dict() | found | {"trials": trials, "versions": versions()}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    def key(self, rig: Rig, plan: Mapping[str, Any]) -> str:
+        """Equal for requests that can go on where another was cut off: by content, on this machine, the same plan."""
+        return _digest(self.to_dict() | _content(rig) | dict(plan))
+
+    def subject(self, rig: Rig) -> str:
+        """Equal for requests whose trials tell of each other: whatever was tried, and wherever the files lie."""
+        elsewhere = {"model", "inputs", "ready_feeds", "seed", "fallback"}
+        return _digest({name: value for name, value in self.to_dict().items() if name not in elsewhere} | _content(rig))
+
+
+def _content(rig: Rig) -> dict[str, Any]:
+    return {
+        "model": rig.facts.content_hash,
+        "calibration": rig.calibration_hash,
+        "machine": rig.machine.fingerprint,
+        "versions": versions(),
+    }
+
+
+def _digest(parts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,9 @@ from infer_opt.machine.cgroup import throttled_ns
 from infer_opt.presets import Preset
 from infer_opt.racing import Race, race
 from infer_opt.reports.documents import tuning_document
-from infer_opt.results import Caution, Note, Progress, Trial, TrialResult, Tuning
+from infer_opt.results import Caution, Note, Progress, Search, Trial, TrialResult, Tuning
 from infer_opt.rig import Rig
+from infer_opt.screening import costs_of, screen
 from infer_opt.search.screen import promising
 from infer_opt.search.space import candidates, stock
 from infer_opt.search.strategies import Problem, open_strategy
@@ -24,7 +25,7 @@ from infer_opt.setting_up import Request, Setup, cache_folder, scratch_folder, s
 from infer_opt.stats.confirm import DEFAULT_ROUNDS, LOOKS
 from infer_opt.store.database import Store
 from infer_opt.transforms.cache import ArtefactCache
-from infer_opt.trials import SCREEN_ROUNDS, Stock, run_stock, run_trial
+from infer_opt.trials import Stock, run_stock
 from infer_opt.workers.process import WorkerError
 
 SCREEN, STOCK, RACE, CONFIRM = "screen", "stock", "race", "confirm"  # phases in the store
@@ -32,6 +33,7 @@ SCREEN_SHARE = 0.55  # of the budget at most: an unconfirmed winner is worth not
 LEAST_RACE = 10  # rounds
 WRITING_S = 1.0  # what the bundle and the report take at the end
 CACHE_BYTES = 10_000_000_000
+GUIDED = ("gp", "tpe")  # strategies that learn from trials of earlier tunings
 SLOWER = 10  # a worker that takes this many times what stock took for the same thing hangs
 
 Show = Callable[[Progress], None]
@@ -48,6 +50,13 @@ class Errand:
     resume: bool = False
     keep_default: bool = False
     store_url: str | None = None
+    search: str | None = None
+    ignore_earlier: bool = False
+
+    @property
+    def strategy(self) -> str:
+        """The search strategy: the one asked for, or the preset's."""
+        return self.search or self.preset.search
 
 
 def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
@@ -57,6 +66,8 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         InferOptError: the request cannot be met, or the model does not run at all. A failed trial never raises.
     """
     bundle.check_target(errand.out, force=errand.force)
+    # A library that is missing is said before any time is spent.
+    open_strategy(errand.strategy, Problem(candidates=(), stock=TrialConfig(), most=1))
     with (
         Store.open(errand.store_url) as store,
         scratch_folder() as scratch,
@@ -70,7 +81,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         base, setup = _measure_stock(setup)
         try:
             store.save_trial(notebook.id, base.result, phase=STOCK)
-            trials = _screen(errand, setup, base, notebook, budget, show)
+            trials, search = _screen(errand, setup, base, notebook, budget, show)
         finally:
             base.entrant.worker.close()
         raced = _race(errand, setup, base, trials, notebook, budget, show)
@@ -78,7 +89,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         outcome = concluding.conclude(setup, base, trials, raced, confirmation, was_interrupted=budget.was_interrupted)
         outcome = replace(outcome, notes=outcome.notes + _throttling(throttled, throttled_ns()))
         show(Progress(stage="bundle", detail=str(errand.out)))
-        tuning = _result(errand, setup, outcome, budget)
+        tuning = _result(errand, setup, outcome, search, budget)
         concluding.write_bundle(setup, tuning, errand.out, keep_default=errand.keep_default)
         if not budget.was_interrupted:
             store.finish(notebook.id, tuning_document(tuning))
@@ -93,15 +104,19 @@ class Notebook:
     store: Store
     id: str
     trials: tuple[Trial, ...] = ()
+    earlier: tuple[Trial, ...] = ()
     finalists: tuple[str, ...] = ()
     epochs: tuple[Epoch, ...] = ()
 
 
 def _open_notebook(store: Store, errand: Errand, setup: Setup) -> Notebook:
-    key = errand.request.key(setup.rig, errand.preset.trials)
+    plan = {"trials": errand.preset.trials, "space": errand.preset.space, "search": errand.strategy}
+    key, subject = errand.request.key(setup.rig, plan), errand.request.subject(setup.rig)
     known = store.unfinished(key) if errand.resume else None
+    number = known or store.begin(key, errand.request.to_dict(), subject_key=subject)
+    earlier = () if errand.ignore_earlier else store.earlier(subject, phase=SCREEN, but=number)
     if known is None:
-        return Notebook(store=store, id=store.begin(key, errand.request.to_dict()))
+        return Notebook(store=store, id=number, earlier=earlier)
     races = store.records(known, RACE)
     finalists = tuple(races[-1].payload["finalists"]) if races else ()
     epochs = tuple(concluding.epoch_from(record.payload) for record in store.records(known, CONFIRM))
@@ -109,6 +124,7 @@ def _open_notebook(store: Store, errand: Errand, setup: Setup) -> Notebook:
         store=store,
         id=known,
         trials=store.trials(known, SCREEN),
+        earlier=earlier,
         finalists=finalists,
         epochs=tuple(epoch for epoch in epochs if concluding.is_complete(epoch, finalists)),
     )
@@ -148,30 +164,46 @@ def widened(tolerance: float, agreement: float) -> float:
 
 def _screen(
     errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budget: Budget, show: Show
-) -> tuple[Trial, ...]:
-    """Every candidate that time allows, each in a process of its own, each kept at once."""
-    space = candidates(setup.surroundings)
-    problem = Problem(candidates=space, stock=stock(setup.surroundings), most=errand.preset.trials)
-    strategy = open_strategy("exhaustive", problem)
-    known = {config.key for config in space}
-    done = [trial for trial in notebook.trials if trial.config.key in known]
-    costs = [base.setup_s + 2 * SCREEN_ROUNDS * base.round_s + 1.0]
+) -> tuple[tuple[Trial, ...], Search]:
+    """What the strategy asks for, as far as time allows; each trial is kept at once."""
+    space = candidates(setup.surroundings, wide=errand.preset.space == "wide")
+    known = set(space)
+    problem = Problem(
+        candidates=space,
+        stock=stock(setup.surroundings),
+        most=errand.preset.trials,
+        seed=errand.request.seed,
+        cores=min(setup.rig.machine.physical_cores, max(1, int(setup.rig.machine.usable_cores))),
+        costs=costs_of(base),
+        earlier=tuple(trial for trial in notebook.earlier if trial.config in known),
+    )
+    strategy = open_strategy(errand.strategy, problem)
     reserve = _reserve_s(base, budget)
-    while waiting := strategy.next(done):
-        cost = sum(costs[-8:]) / len(costs[-8:])
-        spent = budget.elapsed_s + cost > SCREEN_SHARE * budget.total_s and len(done) > 0
-        if notebook.finalists or spent or not budget.fits(cost, reserve_s=reserve):
-            break
-        config = waiting[0]
-        show(Progress(stage="screen", done=len(done), total=len(done) + len(waiting), detail=config.label))
-        before = budget.elapsed_s
-        trial = run_trial(setup.rig, config, base.entrant, setup.generator)
-        if not base.entrant.worker.is_alive:
-            raise ModelError("the stock session died while it was being measured", hint="try again with --resume")
-        costs.append(budget.elapsed_s - before)
-        notebook.store.save_trial(notebook.id, trial, phase=SCREEN)
-        done.append(trial)
-    return tuple(done)
+
+    def goes_on(done: Sequence[Trial], waiting: Sequence[TrialConfig], cost_s: float) -> bool:
+        spent = budget.elapsed_s + cost_s > SCREEN_SHARE * budget.total_s and len(done) > 0
+        if notebook.finalists or spent or not budget.fits(cost_s, reserve_s=reserve):
+            return False
+        total = max(len(done) + len(waiting), min(problem.most, len(space)))
+        show(Progress(stage="screen", done=len(done), total=total, detail=waiting[0].label))
+        return True
+
+    trials = screen(
+        setup.rig,
+        strategy,
+        base,
+        generator=setup.generator,
+        done=[trial for trial in notebook.trials if trial.config in known],
+        goes_on=goes_on,
+        keep=lambda trial: notebook.store.save_trial(notebook.id, trial, phase=SCREEN),
+    )
+    return trials, Search(
+        strategy=errand.strategy,
+        configurations=len(space),
+        screened=len(trials),
+        earlier=len(problem.earlier) if errand.strategy in GUIDED else 0,
+        chance_left=strategy.chance_left,
+    )
 
 
 def _race(
@@ -272,7 +304,7 @@ def _throttling(before: int | None, after: int | None) -> tuple[Note, ...]:
     return (Note(caution=Caution.THROTTLED, text=text),)
 
 
-def _result(errand: Errand, setup: Setup, outcome: Outcome, budget: Budget) -> Tuning:
+def _result(errand: Errand, setup: Setup, outcome: Outcome, search: Search, budget: Budget) -> Tuning:
     return Tuning(
         verdict=outcome.verdict,
         reason=outcome.reason,
@@ -283,6 +315,7 @@ def _result(errand: Errand, setup: Setup, outcome: Outcome, budget: Budget) -> T
         winner=outcome.winner,
         comparison=outcome.comparison,
         standings=outcome.standings,
+        search=search,
         notes=(*setup.notes, *outcome.notes),
         bundle=str(errand.out),
         elapsed_s=budget.elapsed_s,
@@ -296,4 +329,5 @@ def _settings(errand: Errand) -> dict[str, Any]:
     return errand.request.to_dict() | {
         "preset": {name: getattr(errand.preset, name) for name in errand.preset.__struct_fields__},
         "keep_default": errand.keep_default,
+        "search": errand.strategy,
     }

@@ -61,7 +61,7 @@ def test_a_key_that_resembles_none_is_refused_with_all_of_them(tmp_path: Path) -
     with pytest.raises(ConfigError, match="line 7: unknown key 'zzz'") as caught:
         load_preset(write(tmp_path, WHOLE + "zzz: 1\n"))
 
-    assert caught.value.hint == "the keys are description, budget, trials, entrants, rivals, epochs"
+    assert caught.value.hint == "the keys are description, budget, search, space, trials, entrants, rivals, epochs"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,8 @@ def test_a_key_that_resembles_none_is_refused_with_all_of_them(tmp_path: Path) -
         (WHOLE.replace("trials: 3", "trials: 0"), "trials and entrants must be 1 or more"),
         (WHOLE.replace("entrants: 2", "entrants: 0"), "trials and entrants must be 1 or more"),
         (WHOLE.replace("rivals: 1", "rivals: -1"), "rivals 0 or more"),
+        (WHOLE + "search: luck\n", "search must be one of gp, tpe, exhaustive, random, got 'luck'"),
+        (WHOLE + "space: vast\n", "space must be one of usual, wide, got 'vast'"),
         (WHOLE.replace("30s", "soon"), "'soon' is not a duration"),
         ("a: [", "is not YAML"),
         ("", "Expected `object`"),

@@ -86,7 +86,11 @@ def test_a_request_is_kept_as_plain_json() -> None:
 
 
 def key(asked_for: Request, trials: int = 40, **rig: Any) -> str:
-    return asked_for.key(make_rig(World(), **rig), trials)
+    return asked_for.key(make_rig(World(), **rig), {"trials": trials})
+
+
+def subject(asked_for: Request, **rig: Any) -> str:
+    return asked_for.subject(make_rig(World(), **rig))
 
 
 def test_the_same_request_finds_its_trials_again_also_under_another_path_to_the_model() -> None:
@@ -112,6 +116,27 @@ def test_the_same_request_finds_its_trials_again_also_under_another_path_to_the_
 )
 def test_trials_of_another_request_model_or_machine_do_not_stand_in(other: str) -> None:
     assert other != key(REQUEST)
+
+
+@pytest.mark.parametrize("same", [request(seed=1), request(model=Path("/elsewhere/model.onnx"))])
+def test_tunings_of_one_model_tell_of_each_other_however_they_were_called(same: Request) -> None:
+    assert subject(same) == subject(REQUEST)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        subject(request(batches=(8,))),
+        subject(request(dims={"seq": 8})),
+        subject(request(objective=Objective.THROUGHPUT)),
+        subject(request(limits=Limits(min_parity=0.9))),
+        subject(REQUEST, facts=dataclasses.replace(MODEL, content_hash="another model")),
+        subject(REQUEST, machine=dataclasses.replace(MACHINE, fingerprint="another machine")),
+        subject(REQUEST, calibration_hash="other inputs"),
+    ],
+)
+def test_another_model_machine_or_question_tells_nothing_of_this_one(other: str) -> None:
+    assert other != subject(REQUEST)
 
 
 # Providers

@@ -13,7 +13,7 @@ from infer_opt.cli.options import (
     parse_size,
     workload_options,
 )
-from infer_opt.config import Objective, Provider
+from infer_opt.config import Objective, Provider, Searching
 from infer_opt.reports import Format
 
 
@@ -56,6 +56,12 @@ from infer_opt.reports import Format
 @click.option(
     "--preset", default="default", show_default=True, metavar="quick|default|thorough|FILE", help="How much to try."
 )
+@click.option(
+    "--search",
+    type=choice(Searching),
+    help="How the space is searched. [default: the preset's]",
+)
+@click.option("--ignore-earlier", is_flag=True, help="Let no earlier tuning of this model guide the search.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the bundle. [default: MODEL-tuned]")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there already.")
 @click.option("--resume", is_flag=True, help="Go on with the same tuning where it was cut off.")
@@ -87,6 +93,8 @@ def command(
     fallback: str | None,
     budget: str | None,
     preset: str,
+    search: str | None,
+    ignore_earlier: bool,
     out: Path | None,
     force: bool,
     resume: bool,
@@ -135,6 +143,8 @@ def command(
         resume=resume,
         keep_default=keep_default,
         store_url=store_url,
+        search=search,
+        ignore_earlier=ignore_earlier,
     )
     with interruptible(time.interrupt), shown(time) as show:
         tuning = tune(errand, budget=time, show=show)

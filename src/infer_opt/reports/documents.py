@@ -32,6 +32,7 @@ def tuning_document(tuning: Tuning) -> dict[str, Any]:
         "baseline": next(_row(row) for row in trials if row.is_baseline),
         "winner": next(_row(row) for row in trials if row.config == tuning.winner.config),
         "trials": [_row(row) for row in trials],
+        "search": tuning.search,
         "parity": tuning.winner.parity,
         "machine": machine_document(tuning.machine),
         "model": _model(tuning.model),

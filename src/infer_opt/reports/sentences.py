@@ -7,7 +7,7 @@ from infer_opt.config import Objective
 from infer_opt.facts import MachineFacts
 from infer_opt.reports.quantities import agreement, elapsed, number, percent, ratio_and_interval, size
 from infer_opt.reports.rows import Row
-from infer_opt.results import Caution, Comparison, Note, Parity, Trial, Tuning, TuningVerdict
+from infer_opt.results import Caution, Comparison, Note, Parity, Search, Trial, Tuning, TuningVerdict
 
 _NAMES_SHOWN = 2
 
@@ -88,6 +88,18 @@ def setting(tuning: Tuning) -> str:
         f"{one_line(tuning.model.path)} for {tuning.objective} on {machine_sentence(tuning.machine)}; "
         f"{elapsed(tuning.elapsed_s)} of {elapsed(tuning.budget_s)} used."
     )
+
+
+def search(found: Search) -> str:
+    """How much of the space was tried, and what its model says of the rest: as what it is, a model's opinion."""
+    guided = f", guided by {found.earlier:,} trials of earlier tunings" if found.earlier else ""
+    sentence = (
+        f"{found.screened:,} of {found.configurations:,} configurations were screened ({found.strategy}{guided})."
+    )
+    if found.chance_left is None or found.screened >= found.configurations:
+        return sentence
+    chance = "under 1 %" if found.chance_left < 0.01 else percent(round(found.chance_left, 2))
+    return f"{sentence} Its model gives {chance} chance that one of the others is more than 1 % faster than the best."
 
 
 def machine_sentence(machine: MachineFacts) -> str:

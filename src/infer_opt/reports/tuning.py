@@ -53,6 +53,7 @@ def markdown(tuning: Tuning) -> str:
         *(f"> **{columns.escaped(note)}**" for note in sentences.fallback_notes(tuning.notes)),
         f"**{columns.escaped(sentences.headline(tuning))}**",
         *_evidence(tuning),
+        sentences.search(tuning.search),
         sentences.setting(tuning),
         f"- winner: `{winner.config.label}`\n- changed: {changed}\n"
         f"- parity: {sentences.parity_sentence(winner.parity)}",
@@ -81,7 +82,7 @@ def comma_separated(tuning: Tuning) -> str:
 
 
 def _answer(tuning: Tuning) -> list[str]:
-    lines = [sentences.headline(tuning), *_evidence(tuning), sentences.setting(tuning)]
+    lines = [sentences.headline(tuning), *_evidence(tuning), sentences.search(tuning.search), sentences.setting(tuning)]
     return [piece for line in lines for piece in sentences.wrapped(line, WIDTH)]
 
 

@@ -1,11 +1,13 @@
 """Which configurations exist for this model on this machine, pruned by rule and ordered by promise.
 
-A new knob is one field in config.py, one line in `_cpu_options` or `_cuda_options`, and one in its runtime.
+A new knob is one field in config.py, one line in `_cpu_options` or `_cuda_options` and one in `_knobs`, and one in its
+runtime.
 """
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from infer_opt.config import (
     Calibration,
@@ -19,6 +21,8 @@ from infer_opt.config import (
     TrialConfig,
     WeightType,
 )
+
+WIDEST = 2000  # configurations: what a model of the space can still be asked about as a whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +62,22 @@ def thread_counts(surroundings: Surroundings) -> tuple[int, ...]:
     return tuple(sorted(count for count in wanted if 1 <= count <= most))
 
 
-def candidates(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
+def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[TrialConfig, ...]:
     """Every configuration worth a trial besides stock, the likeliest first, none twice.
 
     First, by turns, each session option on the graph as given and each recipe with stock settings; then the two
-    crossed, for the neighbours of whatever proves good.
+    crossed, for the neighbours of whatever proves good. A `wide` space goes on with the options crossed among
+    themselves, as many knobs as stay within 2,000 configurations: too many to try, for a search that has a model.
     """
+    usual = _usual(surroundings)
+    if not wide:
+        return usual
+    room = (WIDEST - len(usual)) // len(surroundings.providers)
+    crossed = (config for provider in surroundings.providers for config in _crossed(surroundings, provider, room))
+    return tuple(config for config in dict.fromkeys((*usual, *crossed)) if config != stock(surroundings))
+
+
+def _usual(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
     found: list[TrialConfig] = []
     for provider in surroundings.providers:
         recipes, options = _recipes(surroundings, provider), _options(surroundings, provider)
@@ -118,6 +132,40 @@ def _settled(config: TrialConfig, surroundings: Surroundings) -> TrialConfig:
     if config.recipe.saved_level is not None:
         options = replace(options, graph_level=GraphLevel.NONE)
     return replace(config, options=replace(options, custom_ops=surroundings.custom_ops))
+
+
+def _crossed(surroundings: Surroundings, provider: Provider, room: int) -> list[TrialConfig]:
+    """Every recipe, none included, with every combination of as many knobs as give at most `room` configurations."""
+    recipes = [Recipe(), *_recipes(surroundings, provider)]
+    options, found = [SessionOptions(provider=provider)], list[TrialConfig]()
+    for name, values in _knobs(surroundings, provider):
+        wider = [replace(option, **{name: value}) for option in options for value in values]
+        configs = [TrialConfig(recipe=recipe, options=option) for recipe in recipes for option in wider]
+        whole = list(dict.fromkeys(_settled(config, surroundings) for config in _batched(configs, surroundings)))
+        if len(whole) <= room:  # a knob that is too much leaves room for a smaller one after it
+            options, found = wider, whole
+    return found
+
+
+def _knobs(surroundings: Surroundings, provider: Provider) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """The knobs that are crossed, those first that matter most, each with its stock value first."""
+    if provider is Provider.CUDA:
+        return (
+            ("cuda_graph", (False, True)),
+            ("nhwc", (None, True)),
+            ("io_binding", (False, True)),
+            ("tf32", (None, False)),
+            ("cudnn_search", (None, "heuristic")),
+        )
+    return (
+        ("intra_threads", (0, *thread_counts(surroundings))),
+        ("spin", (None, Spin.NEVER)),
+        ("graph_level", (None, GraphLevel.EXTENDED, GraphLevel.BASIC)),
+        ("arena", (True, False)),
+        ("io_binding", (False, True)),
+        ("memory_pattern", (True, False)),
+        ("flush_denormals", (False, True)),
+    )
 
 
 def _interleaved(left: Sequence[TrialConfig], right: Sequence[TrialConfig]) -> list[TrialConfig]:

@@ -22,6 +22,7 @@ from infer_opt.store.schema import bring_up_to_date
 from infer_opt.store.tables import records, trials, tunings
 
 STORE_VARIABLE = "INFER_OPT_STORE"
+MOST_EARLIER = 2000  # trials of earlier tunings that are looked through: as many as a space has configurations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +93,11 @@ class Store:
     ) -> None:
         self.close()
 
-    def begin(self, request_key: str, request: Mapping[str, Any]) -> str:
+    def begin(self, request_key: str, request: Mapping[str, Any], *, subject_key: str | None = None) -> str:
         """Enter a new tuning; its id is 14 hex digits that sort by time.
+
+        `request_key` is equal for calls that can go on where another was cut off, `subject_key` for those whose trials
+        tell of each other: the same model on the same machine, however much was tried.
 
         Raises:
             StorageError: the database cannot be written.
@@ -102,7 +106,13 @@ class Store:
         tuning_id = f"{now:011x}{secrets.token_hex(2)[:3]}"
         with self._writing() as connection:
             connection.execute(
-                tunings.insert().values(id=tuning_id, request_key=request_key, request=to_text(request), started_ms=now)
+                tunings.insert().values(
+                    id=tuning_id,
+                    request_key=request_key,
+                    subject_key=subject_key,
+                    request=to_text(request),
+                    started_ms=now,
+                )
             )
         return tuning_id
 
@@ -152,6 +162,27 @@ class Store:
             select(trials.c.body, trials.c.run_times).where(*_of(trials.c, tuning_id, phase)).order_by(trials.c.number)
         )
         return tuple(decode(row.body, row.run_times) for row in self._rows(query))
+
+    def earlier(self, subject_key: str, *, phase: str, but: str = "") -> tuple[Trial, ...]:
+        """The trials of one phase in other tunings of the same subject, the newest of each configuration, newest first.
+
+        Arguments:
+            but: the tuning that asks.
+
+        Raises:
+            StorageError: the database cannot be read, or a trial in it is damaged or of another release.
+        """
+        query = (
+            select(trials.c.config_key, trials.c.body, trials.c.run_times)
+            .join(tunings, tunings.c.id == trials.c.tuning_id)
+            .where(tunings.c.subject_key == subject_key, tunings.c.id != but, trials.c.phase == phase)
+            .order_by(trials.c.number.desc())
+            .limit(MOST_EARLIER)
+        )
+        newest: dict[str, Any] = {}
+        for row in self._rows(query):
+            newest.setdefault(row.config_key, row)
+        return tuple(decode(row.body, row.run_times) for row in newest.values())
 
     def save_rounds(self, tuning_id: str, phase: str, epoch: int, payload: Mapping[str, Any]) -> None:
         """Append what one round of a race or one epoch of a confirmation gave.

@@ -31,11 +31,13 @@ tunings = Table(
     Column("number", RowNumber, primary_key=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("request_key", String(128), nullable=False),
+    Column("subject_key", String(128)),
     Column("request", Json, nullable=False),
     Column("started_ms", BigInteger, nullable=False),
     Column("finished_ms", BigInteger),
     Column("result", Json),
     Index("infer_opt_tuning_request", "request_key"),
+    Index("infer_opt_tuning_subject", "subject_key"),
 )
 
 trials = Table(

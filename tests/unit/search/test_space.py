@@ -17,6 +17,7 @@ from infer_opt.config import (
     WeightType,
 )
 from infer_opt.search.space import (
+    WIDEST,
     Surroundings,
     candidates,
     distance_from_stock,
@@ -306,6 +307,34 @@ def test_neighbours_differ_in_one_respect() -> None:
     ]
 
     assert neighbours(config, [*far, *near]) == tuple(near)
+
+
+WIDER = [*EVERYWHERE, replace(RICH, usable_cores=64.0, physical_cores=64), replace(PLAIN, usable_cores=2.0)]
+
+
+@pytest.mark.parametrize("surroundings", WIDER)
+def test_a_wide_space_begins_with_the_usual_one_and_stays_within_two_thousand(surroundings: Surroundings) -> None:
+    usual, wide = candidates(surroundings), candidates(surroundings, wide=True)
+
+    assert wide[: len(usual)] == usual
+    assert len(usual) < len(set(wide)) == len(wide) <= WIDEST
+    assert stock(surroundings) not in wide
+
+
+def test_a_wide_space_crosses_what_the_usual_one_changes_one_at_a_time() -> None:
+    small = replace(RICH, usable_cores=2.0, physical_cores=2)
+    crossed = SessionOptions(intra_threads=1, graph_level=GraphLevel.EXTENDED, arena=False, io_binding=True)
+
+    for recipe in (Recipe(), recipes(small)[0]):
+        config = TrialConfig(recipe=recipe, options=crossed)
+        assert config in candidates(small, wide=True)
+        assert config not in candidates(small)
+
+
+def test_a_wide_space_of_a_small_machine_is_large() -> None:
+    small = replace(RICH, usable_cores=2.0, physical_cores=2)
+
+    assert len(candidates(small, wide=True)) > 1000
 
 
 def test_the_best_of_the_screen_has_neighbours_to_try() -> None:

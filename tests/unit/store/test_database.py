@@ -16,7 +16,7 @@ from infer_opt.results import Block, FailureKind, TrialFailure, TrialResult
 from infer_opt.store import engine, schema
 from infer_opt.store.database import Store
 from infer_opt.store.schema import VERSION_TABLE
-from store_files.contents import FAILED, FULL, REQUEST, REQUEST_KEY, RESULT, ROUND, STOCK, TRIALS
+from store_files.contents import FAILED, FULL, HUNG, REQUEST, REQUEST_KEY, RESULT, ROUND, STOCK, TRIALS
 
 V1 = Path(__file__).parents[2] / "store_files" / "v1.db"
 
@@ -97,6 +97,28 @@ def test_ids_sort_by_time(tmp_path: Path) -> None:
 
     assert ids == sorted(ids)
     assert {len(name) for name in ids} == {14}
+
+
+def test_earlier_tunings_of_the_same_subject_give_their_newest_trials(tmp_path: Path) -> None:
+    with Store.open(url_of(tmp_path / "a.db")) as store:
+        old, new, this = (store.begin(key, {}, subject_key="model on machine") for key in ("a", "b", "c"))
+        store.save_trial(old, replace(FULL, log_ratio=-0.1), phase="screen")
+        store.save_trial(old, HUNG, phase="screen")
+        store.save_trial(old, STOCK, phase="stock")
+        store.save_trial(new, FULL, phase="screen")
+        store.save_trial(this, FAILED, phase="screen")
+
+        assert store.earlier("model on machine", phase="screen", but=this) == (FULL, HUNG)
+        older = (FAILED, HUNG, replace(FULL, log_ratio=-0.1))
+        assert store.earlier("model on machine", phase="screen", but=new) == older
+
+
+def test_tunings_of_another_subject_or_of_none_tell_nothing(tmp_path: Path) -> None:
+    with Store.open(url_of(tmp_path / "a.db")) as store:
+        store.save_trial(store.begin("a", {}, subject_key="another model"), FULL, phase="screen")
+        store.save_trial(store.begin("a", {}), FULL, phase="screen")
+
+        assert store.earlier("model on machine", phase="screen") == ()
 
 
 def test_rounds_are_appended_and_never_replaced(tmp_path: Path) -> None:

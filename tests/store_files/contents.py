@@ -1,6 +1,7 @@
 """What stands in the stored databases. `python tests/store_files/contents.py FILE` writes one in the current schema.
 
-`v1.db` was written by schema 0001 and is never written again: it shows that databases of users can still be opened.
+`v1.db` was written by schema 0001, `v2.db` by 0002. They are never written again: they show that databases of users can
+still be opened.
 """
 
 import sys
@@ -134,6 +135,7 @@ HUNG = TrialFailure(
 
 TRIALS: tuple[Trial, ...] = (STOCK, FULL, FAILED, HUNG)
 REQUEST_KEY = "model-and-options"
+SUBJECT_KEY = "model-on-machine"
 REQUEST = {"model": "model.onnx", "batch": [1, 8]}
 ROUND = {"round": 3, "values": {"a": [0.1, -0.2]}}
 RESULT = {"verdict": "faster", "speedup": {"estimate": 1.92}}
@@ -142,12 +144,12 @@ RESULT = {"verdict": "faster", "speedup": {"estimate": 1.92}}
 def write(url: str) -> None:
     """One finished tuning and one that was cut off."""
     with Store.open(url) as store:
-        finished = store.begin(REQUEST_KEY, REQUEST)
+        finished = store.begin(REQUEST_KEY, REQUEST, subject_key=SUBJECT_KEY)
         for trial in TRIALS:
             store.save_trial(finished, trial, phase="screen")
         store.save_rounds(finished, "race", 0, ROUND)
         store.finish(finished, RESULT)
-        store.save_trial(store.begin(REQUEST_KEY, REQUEST), STOCK, phase="screen")
+        store.save_trial(store.begin(REQUEST_KEY, REQUEST, subject_key=SUBJECT_KEY), STOCK, phase="screen")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import Connection
 
 from infer_opt.errors import ConfigError, StorageError, UnavailableError
-from infer_opt.results import Block, FailureKind, TrialFailure, TrialResult
+from infer_opt.results import Block, FailureKind, Trial, TrialFailure, TrialResult
 from infer_opt.store import engine, schema
 from infer_opt.store.database import Store
 from infer_opt.store.schema import VERSION_TABLE
-from store_files.contents import FAILED, FULL, HUNG, REQUEST, REQUEST_KEY, RESULT, ROUND, STOCK, TRIALS
+from store_files.contents import FAILED, FULL, HUNG, REQUEST, REQUEST_KEY, RESULT, ROUND, STOCK, SUBJECT_KEY, TRIALS
 
-V1 = Path(__file__).parents[2] / "store_files" / "v1.db"
+FILES = Path(__file__).parents[2] / "store_files"
 
 WRITER = """
 import sys
@@ -45,7 +45,7 @@ def writer(url: str, count: int) -> "subprocess.Popen[str]":
         [sys.executable, "-c", WRITER, url, str(count)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(V1.parents[1])},
+        env={**os.environ, "PYTHONPATH": str(FILES.parent)},
     )
 
 
@@ -233,10 +233,14 @@ def test_a_writer_waits_for_another_instead_of_failing(tmp_path: Path) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
 
 
-def test_a_database_of_the_first_release_can_still_be_opened(tmp_path: Path) -> None:
-    shutil.copy(V1, tmp_path / "v1.db")
+@pytest.mark.parametrize(("name", "guides"), [("v1.db", ()), ("v2.db", (STOCK, HUNG, FAILED, FULL))])
+def test_databases_of_earlier_releases_can_still_be_opened(
+    tmp_path: Path, name: str, guides: tuple[Trial, ...]
+) -> None:
+    shutil.copy(FILES / name, tmp_path / name)
 
-    with Store.open(url_of(tmp_path / "v1.db")) as store:
+    with Store.open(url_of(tmp_path / name)) as store:
+        assert store.earlier(SUBJECT_KEY, phase="screen") == guides
         cut_off, finished = store.tunings()
 
         assert store.trials(finished.id) == TRIALS

@@ -132,7 +132,11 @@ class World:
         return Entrant(config=config, worker=self.worker(config, name), latency_ns=self.true_ns(config))
 
     def true_ns(self, config: TrialConfig) -> float:
-        return self.latency_ns.get(config, float(MS))
+        return self.latency_ns.get(config, float(MS)) if self.latency_ns else float(MS)
+
+    def block_ns(self, worker: "FakeWorker") -> float:
+        """The time of a call in a block that `worker` runs now."""
+        return self.true_ns(worker.config) * math.exp(worker.effect + self.generator.gauss(0.0, self.noise))
 
     def spoken_to(self) -> list[str]:
         """The names of the workers that were asked for a block, in order."""
@@ -151,7 +155,7 @@ class FakeWorker(WorkerProcess):
         self._world = world
         self._is_dead = False
         self._pending: list[object] = []
-        self._effect = effect
+        self.effect = effect
 
     @property
     def pid(self) -> int:
@@ -169,7 +173,9 @@ class FakeWorker(WorkerProcess):
 
     def receive(self, *, timeout_s: float) -> Any:
         command = self._pending.pop(0)
-        answer = self._world.scripts.get(self.config, {}).get(type(command), self._usual(command))
+        scripts = self._world.scripts  # mostly none, and hashing a configuration for each block would be slow
+        usual = self._usual(command)
+        answer = scripts.get(self.config, {}).get(type(command), usual) if scripts else usual
         if callable(answer):
             answer = answer(command, sum(type(asked) is type(command) for asked in self.asked))
         if answer is ...:
@@ -222,9 +228,7 @@ class FakeWorker(WorkerProcess):
         raise AssertionError(f"a fake worker does not know {command}")
 
     def _block(self) -> Block:
-        world = self._world
-        centre = world.true_ns(self.config) * math.exp(self._effect + world.generator.gauss(0.0, world.noise))
-        return Block(latency_ns=(round(centre),) * world.runs)
+        return Block(latency_ns=(round(self._world.block_ns(self)),) * self._world.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,8 +160,15 @@ def _thinned(sample: FloatArray) -> FloatArray:
 
 def _walsh_averages(sample: FloatArray) -> FloatArray:
     half = sample / 2.0  # halves first: the sum of two large values must not overflow
-    first, second = np.triu_indices(sample.size)
+    # A race asks again after every round, for each entrant: the pairs of so many rounds are always the same.
+    first, second = (_pairs if sample.size <= EXACT_SIGNED_RANK_LIMIT else np.triu_indices)(sample.size)
     return np.asarray(half[first] + half[second], dtype=np.float64)
+
+
+@lru_cache(maxsize=EXACT_SIGNED_RANK_LIMIT)
+def _pairs(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The indices i <= j of all pairs of `size` values; 5 MB for all sizes that are kept."""
+    return np.triu_indices(size)
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from infer_opt.config import TrialConfig
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.feasibility import chances, hopeless
 from infer_opt.search.features import Knobs, Matrix, knobs_of
-from infer_opt.search.gaussian_process import JITTER, Observations, Posterior, fit
+from infer_opt.search.gaussian_process import JITTER, Observations, Posterior, fit_robustly
 from infer_opt.search.strategies import Problem
 
 Indices = npt.NDArray[np.intp]
@@ -149,7 +149,7 @@ class Belief:
 def believe(space: Space, done: Sequence[Trial]) -> Belief:
     """What the trials in `done`, and those of earlier tunings, say about every candidate."""
     problem, candidates = space.problem, space.problem.candidates
-    posterior = fit(space.knobs.alike, observations(space, done))
+    posterior = fit_robustly(space.knobs.alike, observations(space, done))
     means, sds = posterior.mean_and_sd(space.rows)
     likely = chances([config.recipe for config in candidates], (*problem.earlier, *done))
     tried = {trial.config for trial in done}

@@ -87,7 +87,8 @@ class Knobs:
     def alike(self, left: Matrix, right: Matrix) -> tuple[Matrix, Matrix]:
         """The means of s_k over knobs and of s_k s_l over pairs of knobs, each (left, right), from `rows`.
 
-        s_k is [equal] for a category and exp(-|log2 a - log2 b| / 1.5) for a count: all are positive semidefinite.
+        s_k is [equal] for a category and exp(-|log2 a - log2 b| / 1.5) for a count: all are positive semidefinite,
+        and 1 for a configuration of the space with itself. Without two knobs there are no pairs: both are equal then.
         """
         counts = [column for column, knob in enumerate(self.varying) if knob.is_count]
         total: Matrix = self._one_hot(left) @ self._one_hot(right).T  # of categories: s_k is its own square
@@ -97,8 +98,8 @@ class Knobs:
             total += near
             squares += near**2
         number = len(self.varying)
-        pairs = (total**2 - squares) / max(1, number * (number - 1))
-        return (total / number if number else np.ones_like(total)), pairs
+        single = total / number if number else np.ones_like(total)
+        return single, (total**2 - squares) / (number * (number - 1)) if number > 1 else single
 
     def _one_hot(self, rows: Matrix) -> Matrix:
         """(rows, levels of all categories): a level that the space lacks is like nothing."""

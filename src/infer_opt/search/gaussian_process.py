@@ -5,7 +5,7 @@ Source: Duvenaud, Nickisch & Rasmussen 2011 (additive kernels); Rasmussen & Will
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ PAIR_SHARES = (0.0, 0.2, 0.5, 0.8)  # of that variance: what pairs of knobs do b
 FLOORS = (0.005, 0.01, 0.02, 0.04)  # what processes of one configuration differ by, on the log scale
 LEVEL = 0.5**2  # variance of the constant, which is fitted with the rest: w0
 JITTER = 1e-8
+
+WILD_Z = 4.0  # standard errors above what all others say of it: a process that was slow throughout, now and then
+WILD_ERROR = 0.3  # ln(time) that such a value may be off by
+WILD_PASSES = 2
 
 # How likely each weight is before anything was seen, as ln-normals: few observations must not decide for an extreme.
 USUAL_SPREAD, SPREAD_LOOSENESS = 0.8, 1.2
@@ -68,6 +72,15 @@ class Posterior:
         variance = np.maximum(ahead - np.sum(across**2, axis=0), JITTER)
         return across.T @ self.whitened, np.sqrt(variance)
 
+    def surprises(self) -> Matrix:
+        """How many standard errors each observation lies above what all the others say of it, (n,).
+
+        Source: Rasmussen & Williams 2006, equations 5.10 to 5.12.
+        """
+        precisions = np.sum(self.inverse_factor**2, axis=0)
+        surprises: Matrix = (self.whitened @ self.inverse_factor) / np.sqrt(precisions)
+        return surprises
+
     def covariance(self, rows: Matrix) -> Matrix:
         """Posterior covariance of `rows` among each other, (rows, rows)."""
         across = self.inverse_factor @ covariances(self.weights, *self.alike(self.rows, rows))
@@ -78,6 +91,21 @@ class Posterior:
 def covariances(weights: Weights, single: Matrix, pairs: Matrix) -> Matrix:
     """The prior covariance of configurations that are this much alike."""
     return weights.constant + weights.single * single + weights.pairs * pairs
+
+
+def fit_robustly(alike: Alike, seen: Observations) -> Posterior:
+    """As `fit`, but what is much slower than all else says of it counts for little.
+
+    Only slow values are doubted: a process that is disturbed throughout is slow, and none is fast by accident.
+    """
+    posterior = fit(alike, seen)
+    for _ in range(WILD_PASSES):
+        is_wild = (posterior.surprises() > WILD_Z) & (seen.variances > 0) & (seen.variances < WILD_ERROR**2)
+        if not is_wild.any():
+            break
+        seen = replace(seen, variances=seen.variances + is_wild * WILD_ERROR**2)
+        posterior = fit(alike, seen)
+    return posterior
 
 
 def fit(alike: Alike, seen: Observations, *, among: tuple[Weights, ...] | None = None) -> Posterior:

@@ -127,6 +127,14 @@ def _left(wave: _Wave, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
 
 def _end(wave: _Wave, done: Sequence[Trial]) -> int | None:
     """How many trials were done when nothing of the wave was left; None while something is."""
-    if _left(wave, done):
-        return None
-    return next(end for end in range(wave.begins, len(done) + 1) if not _left(wave, done[:end]))
+    waiting = set(wave.configs) - {trial.config for trial in done[: wave.begins]}
+    given_up = hopeless(done[: wave.begins])
+    for end in range(wave.begins, len(done) + 1):
+        if end > wave.begins:
+            trial = done[end - 1]
+            waiting.discard(trial.config)
+            if not isinstance(trial, TrialResult) or trial.config.recipe in given_up:
+                given_up = hopeless(done[:end])
+        if all(config.recipe in given_up for config in waiting):
+            return end
+    return None

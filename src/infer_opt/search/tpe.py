@@ -52,14 +52,20 @@ class Tpe:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate is marked so
             sampler = optuna.samplers.TPESampler(seed=self._problem.seed * 100_003 + len(done), multivariate=True)
         study = optuna.create_study(sampler=sampler)
-        told = [(self._problem.stock, 0.0), *((trial.config, _value(trial)) for trial in done)]
+        told = [(self._problem.stock, 0.0), *((t.config, _value(t)) for t in (*self._problem.earlier, *done))]
         for row, (_, value) in zip(self._knobs.rows([config for config, _ in told]), told, strict=True):
-            if not np.isnan(row).any():  # a configuration outside of the space has levels that Optuna does not know
+            if self._is_inside(row):  # Optuna refuses levels that it does not know
                 study.add_trial(
                     optuna.trial.create_trial(params=self._params(row), distributions=self._space, value=value)
                 )
         params = study.ask(self._space).params
         return np.array([float(params[knob.name]) for knob in self._knobs.varying])
+
+    def _is_inside(self, row: Matrix) -> bool:
+        return not any(
+            np.isnan(value) or (knob.is_count and not knob.levels[0] <= value <= knob.levels[-1])
+            for knob, value in zip(self._knobs.varying, row.tolist(), strict=True)
+        )
 
     def _params(self, row: Matrix) -> dict[str, float | int]:
         pairs = zip(self._knobs.varying, row.tolist(), strict=True)

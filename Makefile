@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt
 
-.PHONY: demo test check test-gpu clean
+.PHONY: demo test check test-gpu prove clean
 
 demo: .venv/.cpu
 	$(BIN)/infer-opt tune models/digits_cnn.onnx --inputs models/digits_cnn.npz \
@@ -21,6 +21,9 @@ check: .venv/.test
 test-gpu: .venv/.test
 	$(BIN)/pytest -m gpu
 
+prove: .venv/.prove
+	$(BIN)/python -m benchmarks.prove $(PROVE)
+
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "infer-opt needs Python 3.11 or newer; say make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
@@ -31,6 +34,10 @@ test-gpu: .venv/.test
 
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,search,prove,test]'
+	@touch $@ .venv/.cpu .venv/.prove
+
+.venv/.prove: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu,search,prove]'
 	@touch $@ .venv/.cpu
 
 clean:

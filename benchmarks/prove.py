@@ -40,7 +40,8 @@ from infer_opt.presets import parse_duration
 
 NAME = "prove"
 FULL_TIME, QUICK_TIME = "60m", "10m"
-FULL_SCALE, QUICK_SCALE = 1.0, 0.1  # of the simulations and replays
+FULL_SCALE = 1.0  # of simulations and replays: what their own programs run
+PROBE_SCALE = 0.01  # what is run first, to know how much fits into the time
 WRITING_S = 5.0
 
 # name -> module with `evidence(scale, seed) -> Findings`.
@@ -75,7 +76,7 @@ class Step:
 STEPS = (
     Step(name="remeasured", share=3, least_s=60),
     Step(name="simulated", share=5),
-    Step(name="replayed", share=3),
+    Step(name="replayed", share=5),
     Step(name="overhead", share=1, least_s=20),
     Step(name="aa", share=10, least_s=20),
     Step(name="position", share=2),
@@ -167,11 +168,11 @@ def prove(proof: Proof, steps: Sequence[Step], stand: Stand, budget: Budget) -> 
             stand.show(f"{step.name}: no time is left for it")
             continue
         stand.show(f"{step.name}: up to {max(time_s, step.least_s):.0f} s")
+        stand.time = Budget(total_s=time_s)
         try:
             if step.name in PARTS:
-                proof.parts[step.name] = part(step.name, is_quick=stand.is_quick, seed=stand.generator.getrandbits(31))
+                proof.parts[step.name] = part(step.name, stand)
             else:
-                stand.time = Budget(total_s=time_s)
                 experiment(step.name, proof, stand)
         except InferOptError as error:
             proof.failed[step.name] = error.what
@@ -179,10 +180,15 @@ def prove(proof: Proof, steps: Sequence[Step], stand: Stand, budget: Budget) -> 
         proof.write(is_complete=False)
 
 
-def part(name: str, *, is_quick: bool, seed: int) -> Findings:
-    """What simulations or replays give."""
+def part(name: str, stand: Stand) -> Findings:
+    """What simulations or replays give, at the largest scale that fits into the time, and at most their full one."""
     evidence: Callable[..., Findings] = importlib.import_module(PARTS[name]).evidence
-    return evidence(scale=QUICK_SCALE if is_quick else FULL_SCALE, seed=seed)
+    seed = stand.generator.getrandbits(31)
+    probe = evidence(scale=PROBE_SCALE, seed=seed)
+    # The probe also paid for what is paid once, so this errs on the side of too little.
+    scale = min(FULL_SCALE, PROBE_SCALE * stand.time.left_s / max(stand.time.elapsed_s, 1e-3))
+    stand.show(f"{name}: at {scale:.3f} of its full scale")
+    return evidence(scale=scale, seed=seed) if scale > PROBE_SCALE else probe
 
 
 def experiment(name: str, proof: Proof, stand: Stand) -> None:

@@ -39,22 +39,31 @@ def least_by_luck(of: int, rate: float) -> int:
 
 
 def seldom(what: str, found: int, of: int, *, rate: float) -> Target:
-    """A promise that something happens in at most `rate` of all cases; a rate of 0 allows none. No case: unmeasured."""
+    """A promise that something happens in at most `rate` of all cases; a rate of 0 allows none.
+
+    Unmeasured where there are no cases, or too few to break it.
+    """
+    limit = most_by_luck(of, rate) if of and rate else 0
     return Target(
         name=f"{what}, promised at most {rate:.3g}{_interval(found, of)}",
         unit=f"of {of}",
-        measured=float(found) if of else None,
-        at_most=float(most_by_luck(of, rate)) if of and rate else 0.0,
+        measured=float(found) if limit < of else None,
+        at_most=float(limit),
     )
 
 
 def often(what: str, found: int, of: int, *, rate: float) -> Target:
-    """A promise that something happens in at least `rate` of all cases; 0 promises nothing. No case: unmeasured."""
+    """A promise that something happens in at least `rate` of all cases; a rate of 0 promises nothing.
+
+    Unmeasured where there are no cases, or too few to break it.
+    """
+    limit = least_by_luck(of, rate) if of and rate else 0
+    is_measured = of > 0 and (limit > 0 or rate == 0.0)
     return Target(
         name=f"{what}, promised at least {rate:.3g}{_interval(found, of)}" if rate else f"{what}, nothing promised",
         unit=f"of {of}",
-        measured=float(found) if of else None,
-        at_least=float(least_by_luck(of, rate)) if of and rate else 0.0,
+        measured=float(found) if is_measured else None,
+        at_least=float(limit),
     )
 
 

@@ -11,13 +11,13 @@ from benchmarks.live.stand import FAST, FASTEST, SLOW, Experiment, Observation, 
 from infer_opt.results import Verdict
 
 MODELS = (FAST, SLOW, FASTEST)
-CONTEST = Contest(limit_s=20.0, most=6)  # many short ones: most false verdicts come at the first looks
+CONTEST = Contest(limit_s=30.0, most=6)  # many short ones: most false verdicts come at the first looks
 RATE, RATE_WITHOUT_MARGIN = 0.01, 0.05
 
 
 def run(stand: Stand, seen: Sequence[Observation]) -> Iterator[Observation]:
     """Comparisons with a copy of the model, one model after another."""
-    for number in repeat(stand, CONTEST.limit_s):
+    for number in repeat(stand, CONTEST.limit_s / 2):
         name = MODELS[number % len(MODELS)]
         ready = stand.ready(name)
         contest = replace(CONTEST, limit_s=min(CONTEST.limit_s, max(stand.time.left_s, 1.0)))

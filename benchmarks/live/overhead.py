@@ -9,7 +9,7 @@ from benchmarks.evidence import Evidence, Findings, Tier
 from benchmarks.live.stand import Experiment, Observation, Stand
 from benchmarks.record import ROOT, Target
 
-TURNS, QUICK_TURNS = 250, 60
+TURNS, QUICK_TURNS = 500, 150
 KEPT = ("name", "unit", "measured", "high", "at_most", "at_least")
 LAST_LINES = 2
 

@@ -72,7 +72,7 @@ def judge(found: Sequence[Observation]) -> Findings:
     """The bias in per cent, by the far end of its interval over sets of processes."""
     usable = [one for one in found if len(one["orders"]) >= FEWEST]
     biases = [100.0 * first_against_others(one["orders"], one["values"]) for one in usable]
-    setting = f"first in its round against the others, {len(biases)} sets of fresh processes, {models_of(usable)}"
+    setting = f"first in its round against the others, {len(biases)} sets of fresh processes, {models_of(found)}"
     name = "bias of the first place, either way"
     if len(biases) < 2:
         target = Target(name=name, unit="%", measured=None, at_most=MARGIN_PERCENT)

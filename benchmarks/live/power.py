@@ -69,21 +69,29 @@ def judge(found: Sequence[Observation]) -> Findings:
 
 
 def of_promise(promise: Promise, found: Sequence[Observation]) -> Evidence:
-    """The line of one slow-down. Where rounds were noisier than the promise speaks of, none is counted."""
-    quiet = [one for one in found if one["round_noise"] is not None and one["round_noise"] <= MOST_NOISE]
+    """The line of one slow-down. Those in worse surroundings than the promise speaks of are named, not counted."""
+    quiet = [one for one in found if is_quiet(one)]
     hits = sum(one["verdict"] == Verdict.SLOWER for one in quiet)
     said = counted.counts(one["verdict"] for one in found)
-    cause = ""
+    cause = "" if found else "there was no time for it"
     if len(quiet) < len(found):
-        noisy = len(found) - len(quiet)
-        cause = f"{noisy} of {len(found)} had a round noise above {MOST_NOISE:.0%}, or no round, and do not count"
+        cause = f"{len(found) - len(quiet)} of {len(found)} do not count: disturbed, or round noise above "
+        cause += f"{MOST_NOISE:.0%}"
     return Evidence(
         row=4,
         tier=Tier.LIVE,
-        setting=f"busy-wait of {promise.share:.0%}, {models_of(found)}: {said or 'none was measured'}",
+        setting=f"busy-wait of {promise.share:.0%}, {models_of(found)}: {said}"
+        if found
+        else f"busy-wait of {promise.share:.0%}",
         target=counted.often(f"found within {promise.limit_s:.0f} s", hits, len(quiet), rate=promise.rate),
-        cause=cause or ("" if found else "there was no time for it"),
+        cause=cause,
     )
+
+
+def is_quiet(one: Observation) -> bool:
+    """Whether the promise speaks of it: little noise within an epoch, and surroundings that the tool could bear."""
+    noise = one["round_noise"]
+    return noise is not None and noise <= MOST_NOISE and one["verdict"] != Verdict.TOO_NOISY
 
 
 def summary(found: Sequence[Observation]) -> list[dict[str, object]]:

@@ -103,14 +103,17 @@ def _confirm(stand: Stand, ready: Ready, base: Stock, raced: Race, preset: Prese
 
 
 def judge(found: Sequence[Observation]) -> Findings:
-    """Tunes that named a winner: each of them is false."""
+    """Tunes that named a winner: each of them is false. One that was too noisy for any answer proves nothing."""
     verdicts = [one["verdict"] for one in found]
-    wrong = sum(verdict == TuningVerdict.FASTER for verdict in verdicts)
+    answered = [verdict for verdict in verdicts if verdict != TuningVerdict.TOO_NOISY]
+    wrong = sum(verdict == TuningVerdict.FASTER for verdict in answered)
+    noisy = len(found) - len(answered)
     line = Evidence(
         row=2,
         tier=Tier.LIVE,
         setting=f"whole tunes over {CONFIGURATIONS} equals, {models_of(found)}: {counted.counts(verdicts)}",
-        target=counted.seldom("winner faster", wrong, len(found), rate=RATE),
+        target=counted.seldom("winner faster", wrong, len(answered), rate=RATE),
+        cause=f"{noisy} of {len(found)} gave no answer, being too noisy, and do not count" if noisy else "",
     )
     looked = [one["best_of_the_screen_log"] for one in found if one["best_of_the_screen_log"] is not None]
     return Findings(evidence=(line,), results={"best_of_the_screen_log": looked})

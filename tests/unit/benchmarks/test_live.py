@@ -81,6 +81,11 @@ def test_without_a_case_nothing_is_kept_or_broken() -> None:
     assert counted.often("found", 0, 0, rate=0.95).is_met is None
 
 
+def test_cases_too_few_to_break_a_promise_do_not_keep_it() -> None:
+    # One miss in one case happens to a tool that finds 90 % in 10 of 100 series.
+    assert counted.often("found", 1, 1, rate=0.9).is_met is None
+
+
 def test_where_nothing_is_promised_nothing_can_be_missed() -> None:
     target = counted.often("found", 0, 9, rate=0.0)
 
@@ -212,12 +217,14 @@ def test_each_slow_down_has_a_line_and_all_signs_one() -> None:
     ten, five, three, two, sign = power.judge(seen).evidence
 
     assert (ten.target.is_met, five.target.is_met, three.target.is_met) == (True, True, False)
+    assert (ten.row, ten.target.unit) == (4, "of 4")
     assert two.target.at_least == 0.0
     assert (sign.target.measured, sign.target.is_met) == (1.0, False)
 
 
-def test_rounds_noisier_than_promised_for_are_named_and_not_counted() -> None:
-    ten, *_ = power.judge(slow_pairs({0.10: ["inconclusive"] * 4}, noise=0.09)).evidence
+@pytest.mark.parametrize(("verdict", "noise"), [("inconclusive", 0.09), ("too-noisy", 0.02), ("no-answer", None)])
+def test_surroundings_worse_than_promised_for_are_named_and_not_counted(verdict: str, noise: float | None) -> None:
+    ten, *_ = power.judge(slow_pairs({0.10: [verdict] * 4}, noise=noise)).evidence
 
     assert ten.target.is_met is None
     assert "4 of 4" in ten.cause
@@ -265,6 +272,13 @@ def test_a_winner_among_equals_is_false(wrong: int, is_met: bool) -> None:
     (line,) = tunes.judge([tune("faster")] * wrong + [tune("no-faster")] * (8 - wrong)).evidence
 
     assert (line.row, line.target.is_met) == (2, is_met)
+
+
+def test_a_tune_that_was_too_noisy_proves_nothing() -> None:
+    (line,) = tunes.judge([tune("too-noisy")] * 3).evidence
+
+    assert line.target.is_met is None
+    assert "3 of 3" in line.cause
 
 
 def test_equals_have_names_of_their_own_and_nothing_else() -> None:

@@ -110,6 +110,28 @@ def test_time_that_one_step_leaves_over_is_there_for_the_others() -> None:
     assert found == [("a", 25.0), ("b", 30.0), ("c", 80.0)]
 
 
+@pytest.mark.parametrize(("cost_s", "scales"), [(400.0, [0.01, 0.12]), (1.0, [0.01, 1.0]), (6000.0, [0.01])])
+def test_simulations_are_as_large_as_the_time_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost_s: float, scales: list[float]
+) -> None:
+    clock, asked = FakeTime(), []
+
+    def evidence(scale: float, seed: int) -> Findings:
+        clock.now_s += scale * cost_s
+        asked.append(scale)
+        return Findings(evidence=(), results={"scale": scale})
+
+    monkeypatch.setitem(sys.modules, "fake_part", SimpleNamespace(evidence=evidence))
+    monkeypatch.setitem(prove.PARTS, "simulated", "fake_part")
+    stand = a_stand(tmp_path)
+    stand.time = Budget(total_s=52.0, clock=clock)
+
+    found = prove.part("simulated", stand)
+
+    assert asked == pytest.approx(scales)
+    assert found.results["scale"] == pytest.approx(scales[-1])
+
+
 def test_no_step_begins_without_the_least_time_that_it_needs(tmp_path: Path, put: Put) -> None:
     put("aa", counting([9.0]))
     clock = FakeTime()

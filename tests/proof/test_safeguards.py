@@ -7,7 +7,7 @@ then the smallest piece of real code that makes the safeguard is replaced, and t
 import math
 import random
 import re
-from collections.abc import Callable, Collection, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,6 @@ from proof.worlds import (
 DOCUMENT = Path(__file__).parents[2] / "docs" / "measurement.md"
 COST = ClockCost(call_ns=50, resolution_ns=1)
 ONE_PER_CENT, FIVE_PER_CENT = 0.01, 0.05
-CLAIM, DIFFERENT = (Verdict.FASTER,), (Verdict.FASTER, Verdict.SLOWER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +74,10 @@ class Mutation:
     without: tuple[Replaced, ...]
 
 
-def share_of(verdicts: Collection[Verdict], worlds: int, made: Callable[[int], Machine], **settings: Any) -> float:
-    """The share of so many worlds in which FAST gets one of these verdicts."""
+def share_of(verdict: Verdict, worlds: int, made: Callable[[int], Machine], **settings: Any) -> float:
+    """The share of so many worlds in which FAST gets that verdict."""
     found = [verdict_of(confirmed(made(seed), **settings)) for seed in range(worlds)]
-    return sum(one in verdicts for one in found) / worlds
+    return sum(one is verdict for one in found) / worlds
 
 
 def tolerated(share: float, worlds: int) -> float:
@@ -90,7 +89,7 @@ def tolerated(share: float, worlds: int) -> float:
 
 
 def claims_where_processes_differ() -> float:
-    return share_of(CLAIM, 60, lambda seed: Machine(seed=seed, noise=0.02, process_effect=0.04))
+    return share_of(Verdict.FASTER, 60, lambda seed: Machine(seed=seed, noise=0.02, process_effect=0.04))
 
 
 original_enter = Rig.enter
@@ -109,7 +108,7 @@ def same_processes_again(
 def claims_of_one_thread_over_two() -> float:
     """Wrong winners: one thread is 1.3 times slower than stock's two, and needs no second core."""
     return share_of(
-        CLAIM,
+        Verdict.FASTER,
         20,
         lambda seed: Machine(
             seed=seed,
@@ -165,7 +164,7 @@ def unnoticed_drift() -> float:
 
 def misses_where_the_machine_drifts() -> float:
     return 1.0 - share_of(
-        CLAIM,
+        Verdict.FASTER,
         40,
         lambda seed: Machine(
             seed=seed,
@@ -204,7 +203,7 @@ def one_after_another(rig: Rig, entrants: Mapping[str, Entrant], generator: rand
 
 def misses_beside_a_co_runner() -> float:
     return 1.0 - share_of(
-        CLAIM,
+        Verdict.FASTER,
         40,
         lambda seed: Machine(
             seed=seed,
@@ -231,7 +230,7 @@ def unpaired(rig: Rig, entrants: Mapping[str, Entrant], generator: random.Random
 
 def claims_where_the_first_block_is_cold() -> float:
     return share_of(
-        CLAIM,
+        Verdict.FASTER,
         30,
         lambda seed: Machine(seed=seed, noise=0.01, process_effect=0.003, influences=(cold_after_idle,)),
     )
@@ -330,15 +329,17 @@ def by_a_repeated_sign_test(slower: int, rounds: int, *, entrants: int, alpha: f
 def verdicts_on_a_restless_configuration() -> float:
     """Stock and its clone agree from process to process; the contender, no faster or slower, differs by 13 %.
 
-    That is what an INT8 LSTM did, over four epochs.
+    That is what an INT8 LSTM did over four epochs. Where the clone is as restless, the margin alone would do.
     """
-    return share_of(
-        DIFFERENT,
-        150,
-        lambda seed: Machine(seed=seed, noise=0.002, process_effect=0.002, effects_of={FAST: 0.13}),
-        rounds=1,
-        most=19,
-    )
+    generator, wrong, worlds = np.random.default_rng(3), 0, 400
+    for _ in range(worlds):
+        epochs, clone = generator.normal(0.0, 0.13, 19), generator.normal(0.0, 0.003, 19)
+        for look in claims.LOOKS:
+            verdict = claims.decide_all({"fast": epochs[:look]}, clone[:look])["fast"].verdict
+            if verdict is not Verdict.INCONCLUSIVE:
+                wrong += verdict in (Verdict.FASTER, Verdict.SLOWER)
+                break
+    return wrong / worlds
 
 
 EVERY_EPOCH = tuple(range(2, 20))
@@ -354,7 +355,7 @@ def stock_alone_is_slow(machine: Machine, worker: FakeWorker) -> float:
 
 def claims_where_stock_is_unlucky() -> float:
     return share_of(
-        CLAIM,
+        Verdict.FASTER,
         30,
         lambda seed: Machine(seed=seed, noise=0.02, process_effect=0.003, influences=(stock_alone_is_slow,)),
     )
@@ -363,7 +364,7 @@ def claims_where_stock_is_unlucky() -> float:
 def claims_of_next_to_nothing() -> float:
     """0.4 % is less than anybody can rely on from one day to the next, however well it is measured."""
     return share_of(
-        CLAIM,
+        Verdict.FASTER,
         20,
         lambda seed: Machine(seed=seed, latency_ns={FAST: 0.996 * MS}, noise=0.002, process_effect=0.0005),
     )
@@ -374,7 +375,7 @@ def claims_of_next_to_nothing() -> float:
 
 def worse_than_stock() -> float:
     return share_of(
-        CLAIM,
+        Verdict.FASTER,
         40,
         lambda seed: Machine(seed=seed, latency_ns={FAST: 1.015 * MS}, noise=0.03, process_effect=0.03),
     )
@@ -497,11 +498,10 @@ SAFEGUARDS = {
         named="Looks",
         promise="looking again and again finds nothing that is not there",
         wrong=verdicts_on_a_restless_configuration,
-        limit=tolerated(FIVE_PER_CENT, 150),
+        limit=tolerated(FIVE_PER_CENT, 400),
         without=(
-            Replaced(owner=confirming, name="LOOKS", by=EVERY_EPOCH),
             Replaced(owner=claims, name="LOOKS", by=EVERY_EPOCH),
-            Replaced(owner=confirming, name="decide_all", by=partial(decide_all, level=0.05)),
+            Replaced(owner=claims, name="decide_all", by=partial(decide_all, level=0.05)),
         ),
     ),
     "clone margin": Mutation(

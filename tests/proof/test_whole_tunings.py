@@ -32,12 +32,12 @@ from proof.worlds import (
 )
 
 # Configurations to choose from -> tunings under each of the six noise models.
-SPACES = {16: 10, 64: 8, 200: 4}
+SPACES = {16: 6, 64: 4, 200: 2}
 RACE_ROUNDS = 40  # as a budget of minutes leaves; whatever the race picks among equals, the claim must be none
-HOSTS = 40
+HOSTS = 30
 
 
-def machine_with(shape: Noise, seed: int, **settings: float) -> Machine:
+def machine_with(shape: Noise, seed: int) -> Machine:
     """3 % from block to block by that model, 1 % from process to process."""
     return Machine(seed=seed, shape=shape, noise=0.03, process_effect=0.01)
 
@@ -59,7 +59,7 @@ def test_the_best_of_many_equals_is_not_called_faster(count: int) -> None:
     assert all(len(one.entrants) > 3 for one in found)
     confirmations = [one.confirmation for one in found if one.confirmation is not None]
     assert len(confirmations) > len(found) / 2
-    assert sum(seems_faster(one) for one in confirmations) > len(confirmations) / 2
+    assert sum(seems_faster(one) for one in confirmations) > len(confirmations) / 4
 
 
 def seems_faster(found: Confirmation) -> bool:
@@ -71,7 +71,7 @@ def test_the_truly_best_is_seldom_lost_in_the_race() -> None:
     rivals = {config.key: config for config in identical(8)}
     found = []
     for shape in Noise:
-        for seed in range(8):
+        for seed in range(6):
             machine = machine_with(shape, seed)
             machine.latency_ns = {FAST: 0.98 * MS}
             found.append(race(make_rig(machine), rivals, STOCK, generator=random.Random(seed), goes_on=always))

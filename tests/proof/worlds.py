@@ -171,7 +171,7 @@ def always(cost_s: float) -> bool:
 
 def confirmed(
     machine: Machine, contenders: Mapping[str, TrialConfig] = ALONE, *, watch: Watch = never_disturbed,
-    rounds: int = ROUNDS, most: int = 13,
+    most: int = 13,
 ) -> Confirmation:  # fmt: skip
     """The real confirmation of `contenders` on `machine`."""
     return confirm(
@@ -179,7 +179,7 @@ def confirmed(
         contenders,
         STOCK,
         generator=random.Random(machine.seed),
-        rounds=rounds,
+        rounds=ROUNDS,
         fits=always,
         most=most,
     )

@@ -101,6 +101,18 @@ def hodges_lehmann(differences: Values) -> float:
     return float(np.median(_walsh_averages(_thinned(as_sample(differences)))))
 
 
+def hodges_lehmann_of_columns(values: FloatArray) -> FloatArray:
+    """`hodges_lehmann` of each column of a (values, columns) matrix at once: what a race asks after every round.
+
+    Raises:
+        EvidenceError: no values, or one that is not finite.
+    """
+    if len(values) > MAXIMUM_WALSH_VALUES:
+        return np.array([hodges_lehmann(column) for column in values.T])
+    as_sample(values.ravel())
+    return np.asarray(np.median(_walsh_averages(values), axis=0))
+
+
 def hodges_lehmann_interval(differences: Values, *, confidence: float = 0.95) -> Estimate:
     """Hodges-Lehmann with the inverted Wilcoxon signed-rank interval, on the differences' own scale.
 
@@ -159,9 +171,10 @@ def _thinned(sample: FloatArray) -> FloatArray:
 
 
 def _walsh_averages(sample: FloatArray) -> FloatArray:
+    """(n,) -> (pairs,), or (n, columns) -> (pairs, columns)."""
     half = sample / 2.0  # halves first: the sum of two large values must not overflow
     # A race asks again after every round, for each entrant: the pairs of so many rounds are always the same.
-    first, second = (_pairs if sample.size <= EXACT_SIGNED_RANK_LIMIT else np.triu_indices)(sample.size)
+    first, second = (_pairs if len(sample) <= EXACT_SIGNED_RANK_LIMIT else np.triu_indices)(len(sample))
     return np.asarray(half[first] + half[second], dtype=np.float64)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from infer_opt.errors import ConfigError
-from infer_opt.stats.intervals import FloatArray, hodges_lehmann, hodges_lehmann_interval
+from infer_opt.stats.intervals import FloatArray, hodges_lehmann_interval, hodges_lehmann_of_columns
 
 ALPHA = 0.05
 MINIMUM_ROUNDS = 6
@@ -125,7 +125,7 @@ def choose_leader(values: FloatArray, live: Sequence[int]) -> int | None:
     if not len(complete):
         return None
     centred = complete - np.median(complete, axis=1, keepdims=True)
-    return columns[int(np.argmin([hodges_lehmann(column) for column in centred.T]))]
+    return columns[int(np.argmin(hodges_lehmann_of_columns(centred)))]
 
 
 def differences(values: FloatArray, column: int, reference: int) -> FloatArray:

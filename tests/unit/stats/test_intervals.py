@@ -12,11 +12,33 @@ from infer_opt.stats.intervals import (
     hodges_lehmann,
     hodges_lehmann_error,
     hodges_lehmann_interval,
+    hodges_lehmann_of_columns,
     is_provisional,
     mean_interval,
     median_interval,
     student_t,
 )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 40, 119, 120, 121, 1001])
+def test_all_columns_at_once_have_the_very_values_of_each_alone(size: int) -> None:
+    # 120 is where the kept pairs end, 1000 where order statistics stand in.
+    values = np.random.default_rng(size).normal(size=(size, 3))
+
+    assert hodges_lehmann_of_columns(values).tolist() == [hodges_lehmann(column) for column in values.T]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 120, 121, 150])
+def test_hodges_lehmann_of_any_size_is_that_of_every_pair_written_out(size: int) -> None:
+    values = np.random.default_rng(size).normal(size=size).tolist()
+    pairs = [first / 2 + second / 2 for index, first in enumerate(values) for second in values[index:]]
+
+    assert hodges_lehmann(values) == np.median(pairs)
+
+
+def test_a_column_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(EvidenceError):
+        hodges_lehmann_of_columns(np.array([[1.0, math.nan], [1.0, 2.0]]))
 
 
 def test_hodges_lehmann_is_the_median_of_all_pairwise_means() -> None:

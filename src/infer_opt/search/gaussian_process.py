@@ -13,7 +13,7 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 Alike = Callable[[Matrix, Matrix], tuple[Matrix, Matrix]]  # mean likeness by single knobs and by pairs of them
 
-SPREADS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # of ln(time): standard deviation of all knobs' effects together
+SPREADS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of ln(time): standard deviation of all knobs' effects together
 PAIR_SHARES = (0.0, 0.2, 0.5, 0.8)  # of that variance: what pairs of knobs do beyond each on its own
 FLOORS = (0.005, 0.01, 0.02, 0.04)  # what processes of one configuration differ by, on the log scale
 LEVEL = 0.5**2  # variance of the constant, which is fitted with the rest: w0
@@ -24,7 +24,7 @@ WILD_ERROR = 0.3  # ln(time) that such a value may be off by
 WILD_PASSES = 2
 
 # How likely each weight is before anything was seen, as ln-normals: few observations must not decide for an extreme.
-USUAL_SPREAD, SPREAD_LOOSENESS = 0.8, 1.2
+USUAL_SPREAD, SPREAD_LOOSENESS = 1.0, 2.0
 USUAL_FLOOR, FLOOR_LOOSENESS = 0.01, 0.8
 
 

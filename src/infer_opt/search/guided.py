@@ -37,7 +37,11 @@ class _Wave:
 
 
 class Guided:
-    """Up to 64 candidates: all of them, in order of promise. Above: as the module says, ended by polishing."""
+    """Up to 64 candidates, if `most` allows: all of them, in order of promise. Else as the module says.
+
+    It ends when the chance that something better is left was small at two batches running, or at four evaluations for
+    each level of each knob, or at `most`; then come untried neighbours of the best two, eight at most.
+    """
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem

@@ -7,15 +7,16 @@ from fakes import make_result
 from infer_opt.config import Quantisation, Recipe, SessionOptions, TrialConfig
 from infer_opt.results import FailureKind, Trial, TrialFailure
 from infer_opt.search.belief import ANOTHER_DAY, MOST_ERROR, SLOW_ENOUGH, Space, believe, observations
-from infer_opt.search.strategies import Problem
+from infer_opt.search.strategies import Costs, Problem
 
 OPTIONS = tuple(SessionOptions(intra_threads=count, arena=arena) for count in (1, 2, 4) for arena in (True, False))
 INT8 = Recipe(quantise=Quantisation())
 CONFIGS = tuple(TrialConfig(recipe=recipe, options=options) for recipe in (Recipe(), INT8) for options in OPTIONS)
 
 
-def space(*earlier: Trial) -> Space:
-    return Space(Problem(candidates=CONFIGS, stock=TrialConfig(), most=12, cores=4, earlier=earlier))
+def space(*earlier: Trial, build_s: float = 2.0) -> Space:
+    costs = Costs(build_s=build_s)
+    return Space(Problem(candidates=CONFIGS, stock=TrialConfig(), most=12, cores=4, costs=costs, earlier=earlier))
 
 
 def wrong(config: TrialConfig) -> TrialFailure:
@@ -97,3 +98,23 @@ def test_a_batch_has_as_many_as_were_asked_for_and_none_twice() -> None:
 
     assert len(set(batch)) == 8
     assert CONFIGS[0] not in batch
+
+
+def test_a_dear_artefact_must_promise_more() -> None:
+    done = [make_result(CONFIGS[0], -0.1), make_result(CONFIGS[4], 0.1)]
+
+    cheap = believe(space(build_s=0.0), done).batch(1)
+    dear = believe(space(build_s=1e4), done).batch(1)
+
+    # An INT8 model may do anything; other threads only so much.
+    assert [config.recipe for config in cheap + dear] == [INT8, Recipe()]
+
+
+def test_a_batch_does_not_ask_the_same_thing_four_times() -> None:
+    """What the first of them will tell is known when the second is chosen."""
+    done = [make_result(config, -0.1) for config in CONFIGS[:5]]
+
+    first, second = believe(space(), done).batch(3)[:2]
+
+    assert {first.recipe, second.recipe} != {Recipe()}
+    assert first.options.intra_threads != second.options.intra_threads

@@ -17,7 +17,7 @@ from infer_opt.search.features import settings
 from infer_opt.search.guided import BATCH, MOST, POLISH_MOST, Guided
 from infer_opt.search.shuffled import Shuffled
 from infer_opt.search.space import neighbours
-from infer_opt.search.strategies import Costs, Problem
+from infer_opt.search.strategies import Problem
 
 CORES = 4
 STOCK = TrialConfig()
@@ -236,22 +236,6 @@ def test_configurations_of_one_recipe_come_together_and_those_already_built_firs
     assert len(batch) == BATCH
     assert len([key for key, _ in itertools.groupby(recipes)]) == len(set(recipes))
     assert recipes == sorted(recipes, key=lambda recipe: recipe not in built)
-
-
-def test_a_dear_artefact_is_made_less_often() -> None:
-    truth = surface(1)
-
-    def built(costs: Costs) -> int:
-        """Recipes made in the first batch after the two recipes that all others came from."""
-        candidates = [config for config in WIDE if config.recipe in RECIPES[:2]]
-        rare = [config for config in WIDE if config.recipe not in RECIPES[:2]]
-        strategy = Guided(problem((*candidates, *rare), costs=costs, most=200))
-        done: list[Trial] = [measured(config, truth) for config in candidates[:60]]
-        seeds = set(strategy.next([])) & set(candidates)
-        done += [measured(config, truth) for config in sorted(seeds - {t.config for t in done}, key=lambda c: c.key)]
-        return len({c.recipe for c in strategy.next(done)} - set(RECIPES[:2]))
-
-    assert built(Costs(build_s=1e6)) <= built(Costs(build_s=0.0))
 
 
 def test_one_lucky_process_in_reverse_does_not_hide_a_good_recipe() -> None:

@@ -1,13 +1,13 @@
 """Each safeguard of the measurement, on and off: with it a promise holds, without it the same promise breaks.
 
-`SAFEGUARDS` names them all. A promise is checked on the real code, in a simulated world in which the safeguard matters;
-then the smallest piece of real code that makes the safeguard is replaced, and the very same check has to fail.
+`SAFEGUARDS` names them all. A promise is checked on the real code; then the smallest piece of real code that makes the
+safeguard is replaced, and the very same check has to fail.
 """
 
 import math
 import random
 import re
-from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableSequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,37 +16,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fakes import MS, FakeClock, FakeRig, FakeSession, FakeWorker, make_rig
+from fakes import MS, FakeRig, FakeWorker
 from infer_opt import confirming, measure
 from infer_opt.config import TrialConfig
-from infer_opt.confirming import Epoch, confirm
-from infer_opt.measure import ClockCost, Plan, WarmUpPlan, measure_block, plan_block, warm_up
-from infer_opt.racing import race
+from infer_opt.confirming import Epoch
+from infer_opt.measure import ClockCost, Plan, plan_block
 from infer_opt.results import Estimate, Verdict
 from infer_opt.rig import BASELINE, Rig
 from infer_opt.stats import confirm as claims
 from infer_opt.stats import race as racing
-from infer_opt.stats.confirm import decide, decide_all
+from infer_opt.stats.confirm import decide_all
 from infer_opt.stats.intervals import FloatArray, hodges_lehmann, student_t
 from infer_opt.workers.rounds import Entrant, Round, measure_round
-from proof.worlds import (
-    FAST,
-    ROUNDS,
-    STOCK,
-    CoRunner,
-    Machine,
-    Noise,
-    always,
-    cold_after_idle,
-    confirmed,
-    identical,
-    most_allowed,
-    spinning_idlers,
-    verdict_of,
-)
+from proof import promises
+from proof.worlds import most_allowed
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "measurement.md"
-COST = ClockCost(call_ns=50, resolution_ns=1)
 ONE_PER_CENT, FIVE_PER_CENT = 0.01, 0.05
 
 
@@ -74,22 +59,12 @@ class Mutation:
     without: tuple[Replaced, ...]
 
 
-def share_of(verdict: Verdict, worlds: int, made: Callable[[int], Machine], **settings: Any) -> float:
-    """The share of so many worlds in which FAST gets that verdict."""
-    found = [verdict_of(confirmed(made(seed), **settings)) for seed in range(worlds)]
-    return sum(one is verdict for one in found) / worlds
-
-
 def tolerated(share: float, worlds: int) -> float:
     """The share of failures in so many worlds that chance explains when the true one is `share`."""
     return most_allowed(share, worlds) / worlds
 
 
-# A fresh process for each configuration
-
-
-def claims_where_processes_differ() -> float:
-    return share_of(Verdict.FASTER, 60, lambda seed: Machine(seed=seed, noise=0.02, process_effect=0.04))
+# What stands in the place of a safeguard
 
 
 original_enter = Rig.enter
@@ -105,76 +80,8 @@ def same_processes_again(
     return {key: Entrant(config=config, worker=open_ones[key]) for key, config in configs.items()}, {}
 
 
-def claims_of_one_thread_over_two() -> float:
-    """Wrong winners: one thread is 1.3 times slower than stock's two, and needs no second core."""
-    return share_of(
-        Verdict.FASTER,
-        20,
-        lambda seed: Machine(
-            seed=seed,
-            latency_ns={FAST: 1.3 * MS},
-            noise=0.03,
-            process_effect=0.01,
-            influences=(spinning_idlers,),
-        ),
-    )
-
-
-# Warm-up, apart from the measurement
-
-
-SLOW_FIRST_RUNS = (2.5, 1.9, 1.5, 1.25, 1.1)  # factors after SIGCONT, for two threads; one thread has nobody to wake
-
-
-def block_error() -> float:
-    """|ln| of two equal sessions' block values after a stop, where one has threads to wake."""
-    values = []
-    for factors in (SLOW_FIRST_RUNS, (1.0,)):
-        clock = FakeClock()
-        session = FakeSession(clock, [round(5 * MS * factor) for factor in factors] + [5 * MS])
-        plan = measure.plan_block(5 * MS, COST)
-        block = measure_block(session, [{}], plan=plan, clock=clock)
-        values.append(math.log(sorted(block.latency_ns)[len(block.latency_ns) // 2]))
-    return abs(values[0] - values[1])
-
-
 def without_lead_in(latency_ns: float, cost: ClockCost, *, after_stop: bool = True) -> Plan:
     return replace(plan_block(latency_ns, cost, after_stop=after_stop), lead_in_runs=0)
-
-
-def unnoticed_drift() -> float:
-    """The largest |ln| by which a warm-up's latency is off without a word, over sessions that speed up slowly."""
-    worst = 0.0
-    for seed, runs in enumerate((40, 80, 120)):
-        generator, clock = random.Random(seed), FakeClock()
-        factors = (1.0 + 0.6 * math.exp(-run / runs) + generator.gauss(0.0, 0.005) for run in range(6000))
-        found = warm_up(
-            FakeSession(clock, [round(MS * factor) for factor in factors]),
-            [{}],
-            plan=WarmUpPlan(),
-            cost=COST,
-            clock=clock,
-        )
-        worst = max(worst, abs(math.log(found.latency_ns / MS)) if found.is_steady else 0.0)
-    return worst
-
-
-# Paired rounds
-
-
-def misses_where_the_machine_drifts() -> float:
-    return 1.0 - share_of(
-        Verdict.FASTER,
-        40,
-        lambda seed: Machine(
-            seed=seed,
-            latency_ns={FAST: 0.9 * MS},
-            shape=Noise.DRIFT,
-            drift=0.03,
-            noise=0.02,
-            process_effect=0.01,
-        ),
-    )
 
 
 def one_after_another(rig: Rig, entrants: Mapping[str, Entrant], generator: random.Random, wanted: int) -> list[Round]:
@@ -201,20 +108,6 @@ def one_after_another(rig: Rig, entrants: Mapping[str, Entrant], generator: rand
     ]
 
 
-def misses_beside_a_co_runner() -> float:
-    return 1.0 - share_of(
-        Verdict.FASTER,
-        40,
-        lambda seed: Machine(
-            seed=seed,
-            latency_ns={FAST: 0.95 * MS},
-            noise=0.02,
-            process_effect=0.005,
-            influences=(CoRunner(slow_down=2.0, shortest_ms=50.0, longest_ms=300.0),),
-        ),
-    )
-
-
 original_rounds = confirming._rounds
 
 
@@ -228,35 +121,8 @@ def unpaired(rig: Rig, entrants: Mapping[str, Entrant], generator: random.Random
     ]
 
 
-def claims_where_the_first_block_is_cold() -> float:
-    return share_of(
-        Verdict.FASTER,
-        30,
-        lambda seed: Machine(seed=seed, noise=0.01, process_effect=0.003, influences=(cold_after_idle,)),
-    )
-
-
 def as_given(generator: random.Random, keys: MutableSequence[Any]) -> None:
     """An order that nobody draws."""
-
-
-# Disturbed rounds are thrown away blindly
-
-
-def every_eleventh() -> Callable[[Sequence[int]], Callable[[], str | None]]:
-    numbers = iter(range(10_000))
-    return lambda pids: lambda: "steal" if next(numbers) % 11 == 2 else None
-
-
-def discards_that_latencies_decide() -> float:
-    """The share of worlds with other latencies whose discards differ, although the disturbance from outside is one."""
-
-    def discards(machine: Machine) -> list[int]:
-        return [one.discarded for one in confirmed(machine, watch=every_eleventh(), most=4).epochs]
-
-    quiet = discards(Machine())
-    loud = [discards(Machine(seed=seed, latency_ns={FAST: 0.8 * MS}, noise=0.1)) for seed in range(10)]
-    return sum(found[:4] != quiet for found in loud) / len(loud)
 
 
 def with_hindsight(live: Mapping[str, Entrant], **settings: Any) -> Round:
@@ -264,26 +130,6 @@ def with_hindsight(live: Mapping[str, Entrant], **settings: Any) -> Round:
     found = measure_round(live, **settings)
     looks_slow = max(found.values.values()) > math.log(1.1 * MS)
     return replace(found, discarded="slow") if looks_slow else found
-
-
-# Choosing and claiming are kept apart
-
-
-def flattery() -> float:
-    """By how much the printed speed-up of the best of twelve equals exceeds 1, on average."""
-    contenders = {config.key: config for config in identical(12)}
-    printed = []
-    for seed in range(30):
-        machine, chose = Machine(seed=seed, noise=0.03, process_effect=0.01), list[Epoch]()
-        rig, generator = make_rig(machine), random.Random(seed)
-        chosen = confirm(
-            rig, contenders, STOCK, generator=generator, rounds=ROUNDS, fits=always, most=4, keep=chose.append
-        )
-        machine.remembered.extend(chose)
-        best = max(chosen.comparisons, key=lambda key: chosen.comparisons[key].speedup.value)
-        found = confirm(rig, {best: contenders[best]}, STOCK, generator=generator, rounds=ROUNDS, fits=always, most=4)
-        printed.append(found.comparisons[best].speedup.value)
-    return sum(printed) / len(printed) - 1.0
 
 
 original_run_epoch = confirming.run_epoch
@@ -299,23 +145,6 @@ def on_what_chose(
     return original_run_epoch(rig, contenders, stock, **settings)
 
 
-def best_lost_in_the_race() -> float:
-    lost = 0
-    for seed in range(30):
-        machine = Machine(seed=seed, latency_ns={FAST: 0.997 * MS}, noise=0.03)
-        rivals = {config.key: config for config in identical(4)}
-        left = iter(range(60))
-        found = race(
-            make_rig(machine),
-            rivals,
-            STOCK,
-            generator=random.Random(seed),
-            goes_on=lambda cost_s, left=left: next(left, None) is not None,  # type: ignore[misc]
-        )
-        lost += FAST.key not in found.survivors
-    return lost / 30
-
-
 def by_a_repeated_sign_test(slower: int, rounds: int, *, entrants: int, alpha: float = 0.05) -> bool:
     """What a sign test says that believes it is asked once."""
     from scipy.stats import binom
@@ -323,91 +152,11 @@ def by_a_repeated_sign_test(slower: int, rounds: int, *, entrants: int, alpha: f
     return rounds >= racing.MINIMUM_ROUNDS and bool(binom.sf(slower - 1, rounds, 0.5) <= alpha)
 
 
-# Looks
-
-
-def verdicts_on_a_restless_configuration() -> float:
-    """Stock and its clone agree from process to process; the contender, no faster or slower, differs by 13 %.
-
-    That is what an INT8 LSTM did over four epochs. Where the clone is as restless, the margin alone would do.
-    """
-    generator, wrong, worlds = np.random.default_rng(3), 0, 400
-    for _ in range(worlds):
-        epochs, clone = generator.normal(0.0, 0.13, 19), generator.normal(0.0, 0.003, 19)
-        for look in claims.LOOKS:
-            verdict = claims.decide_all({"fast": epochs[:look]}, clone[:look])["fast"].verdict
-            if verdict is not Verdict.INCONCLUSIVE:
-                wrong += verdict in (Verdict.FASTER, Verdict.SLOWER)
-                break
-    return wrong / worlds
-
-
 EVERY_EPOCH = tuple(range(2, 20))
-
-
-# The margin
-
-
-def stock_alone_is_slow(machine: Machine, worker: FakeWorker) -> float:
-    """Something slows the one role of stock by 3 % today: memory far from its core, a slot that is always cold."""
-    return math.log(1.03) if worker.name.startswith("baseline#") else 0.0
-
-
-def claims_where_stock_is_unlucky() -> float:
-    return share_of(
-        Verdict.FASTER,
-        30,
-        lambda seed: Machine(seed=seed, noise=0.02, process_effect=0.003, influences=(stock_alone_is_slow,)),
-    )
-
-
-def claims_of_next_to_nothing() -> float:
-    """0.4 % is less than anybody can rely on from one day to the next, however well it is measured."""
-    return share_of(
-        Verdict.FASTER,
-        20,
-        lambda seed: Machine(seed=seed, latency_ns={FAST: 0.996 * MS}, noise=0.002, process_effect=0.0005),
-    )
-
-
-# Never worse
-
-
-def worse_than_stock() -> float:
-    return share_of(
-        Verdict.FASTER,
-        40,
-        lambda seed: Machine(seed=seed, latency_ns={FAST: 1.015 * MS}, noise=0.03, process_effect=0.03),
-    )
 
 
 def whatever_looks_faster(interval: Estimate, reach: float) -> Verdict:
     return Verdict.FASTER if interval.value < 0.0 else Verdict.SLOWER
-
-
-# What it prints
-
-
-def epochs_with_slow_processes(generator: np.random.Generator, count: int) -> FloatArray:
-    """1 % from epoch to epoch; one in 14 has a process that runs at two thirds of its speed throughout."""
-    slow = np.where(generator.random(count) < 1 / 14, math.log(1.5), 0.0)
-    return np.asarray(generator.normal(0.0, 0.01, count) + slow)
-
-
-def calm_epochs(generator: np.random.Generator, count: int) -> FloatArray:
-    return np.asarray(generator.normal(0.0, 0.015, count))
-
-
-def second_measurements_missed(epochs: Callable[[np.random.Generator, int], FloatArray], count: int) -> float:
-    """The share of winners that are 6 % faster whose second measurement lies outside of the interval printed first."""
-    generator, missed, proven = np.random.default_rng(5), 0, 0
-    for _ in range(600):
-        found = decide(epochs(generator, count) - 0.06, epochs(generator, count))
-        if found.verdict is Verdict.FASTER:
-            proven += 1
-            again = decide(epochs(generator, count) - 0.06, epochs(generator, count)).log_centre
-            missed += not found.remeasure_low <= again <= found.remeasure_high
-    return missed / proven
 
 
 def winners_spread_alone(sample: FloatArray, clone: FloatArray) -> Estimate:
@@ -420,84 +169,84 @@ SAFEGUARDS = {
     "fresh processes": Mutation(
         named="A fresh process for each configuration",
         promise="the luck of one process is not a speed-up",
-        wrong=claims_where_processes_differ,
+        wrong=promises.claims_where_processes_differ,
         limit=tolerated(ONE_PER_CENT, 60),
         without=(Replaced(owner=Rig, name="enter", by=same_processes_again),),
     ),
     "freezing of idle workers": Mutation(
         named="A fresh process for each configuration",
         promise="a configuration that leaves a core to the idle sessions of others does not win by that",
-        wrong=claims_of_one_thread_over_two,
+        wrong=promises.claims_of_one_thread_over_two,
         limit=0.0,
         without=(Replaced(owner=FakeWorker, name="freeze", by=lambda worker: None),),
     ),
     "warm-up": Mutation(
         named="Warm-up, apart from the measurement",
         promise="run times that still drift are waited for, or said to drift",
-        wrong=unnoticed_drift,
+        wrong=promises.unnoticed_drift,
         limit=0.02,
         without=(Replaced(owner=measure, name="has_steady_state", by=lambda log_times: True),),
     ),
     "lead-in": Mutation(
         named="Warm-up, apart from the measurement",
         promise="waking up after a stop is not timed",
-        wrong=block_error,
+        wrong=promises.block_error,
         limit=0.01,
         without=(Replaced(owner=measure, name="plan_block", by=without_lead_in),),
     ),
     "a longer lead-in after a stop": Mutation(
         named="Warm-up, apart from the measurement",
         promise="waking up after a stop is not timed",
-        wrong=block_error,
+        wrong=promises.block_error,
         limit=0.01,
         without=(Replaced(owner=measure, name="AFTER_STOP_RUNS", by=0),),
     ),
     "interleaving": Mutation(
         named="Paired rounds",
         promise="10 % are found on a machine that drifts",
-        wrong=misses_where_the_machine_drifts,
+        wrong=promises.misses_where_the_machine_drifts,
         limit=tolerated(FIVE_PER_CENT, 40),
         without=(Replaced(owner=confirming, name="_rounds", by=one_after_another),),
     ),
     "paired baseline": Mutation(
         named="Paired rounds",
         promise="5 % are found beside somebody who computes half of the time",
-        wrong=misses_beside_a_co_runner,
+        wrong=promises.misses_beside_a_co_runner,
         limit=tolerated(FIVE_PER_CENT, 40),
         without=(Replaced(owner=confirming, name="_rounds", by=unpaired),),
     ),
     "randomised order": Mutation(
         named="Paired rounds",
         promise="a place in the round is not a speed-up",
-        wrong=claims_where_the_first_block_is_cold,
+        wrong=promises.claims_where_the_first_block_is_cold,
         limit=tolerated(ONE_PER_CENT, 30),
         without=(Replaced(owner=random.Random, name="shuffle", by=as_given),),
     ),
     "blind discards": Mutation(
         named="Disturbed rounds are thrown away blindly",
         promise="what is thrown away does not depend on what was measured",
-        wrong=discards_that_latencies_decide,
+        wrong=promises.discards_that_latencies_decide,
         limit=0.0,
         without=(Replaced(owner=confirming, name="measure_round", by=with_hindsight),),
     ),
     "fresh data for the winner": Mutation(
         named="Choosing and claiming are kept apart",
         promise="the best of many equals is not printed as faster than it is",
-        wrong=flattery,
+        wrong=promises.flattery,
         limit=0.003,
         without=(Replaced(owner=confirming, name="run_epoch", by=on_what_chose),),
     ),
     "evidence that may be looked at in every round": Mutation(
         named="Choosing and claiming are kept apart",
         promise="the truly fastest is seldom lost in the race",
-        wrong=best_lost_in_the_race,
+        wrong=promises.best_lost_in_the_race,
         limit=tolerated(FIVE_PER_CENT, 30),
         without=(Replaced(owner=racing, name="is_eliminated", by=by_a_repeated_sign_test),),
     ),
     "corrected looks": Mutation(
         named="Looks",
         promise="looking again and again finds nothing that is not there",
-        wrong=verdicts_on_a_restless_configuration,
+        wrong=promises.verdicts_on_a_restless_configuration,
         limit=tolerated(FIVE_PER_CENT, 400),
         without=(
             Replaced(owner=claims, name="LOOKS", by=EVERY_EPOCH),
@@ -507,35 +256,35 @@ SAFEGUARDS = {
     "clone margin": Mutation(
         named="The margin",
         promise="what happens to stock alone is not a speed-up of all others",
-        wrong=claims_where_stock_is_unlucky,
+        wrong=promises.claims_where_stock_is_unlucky,
         limit=tolerated(ONE_PER_CENT, 30),
         without=(Replaced(owner=claims, name="noise_floor", by=lambda clone_epochs: 0.0),),
     ),
     "smallest margin": Mutation(
         named="The margin",
         promise="less than 1 % is not claimed",
-        wrong=claims_of_next_to_nothing,
+        wrong=promises.claims_of_next_to_nothing,
         limit=0.0,
         without=(Replaced(owner=claims, name="MINIMUM_MARGIN", by=0.0),),
     ),
     "proof before advice": Mutation(
         named="Never worse",
         promise="nothing slower than stock is handed back",
-        wrong=worse_than_stock,
+        wrong=promises.worse_than_stock,
         limit=tolerated(ONE_PER_CENT, 40),
         without=(Replaced(owner=claims, name="_verdict", by=whatever_looks_faster),),
     ),
     "a centre that slow processes hardly move": Mutation(
         named="re-measure interval",
         promise="a second measurement falls into the printed interval nine times of ten",
-        wrong=partial(second_measurements_missed, epochs_with_slow_processes, 9),
+        wrong=partial(promises.second_measurements_missed, promises.epochs_with_slow_processes, 9),
         limit=0.10,
         without=(Replaced(owner=claims, name="hodges_lehmann", by=lambda values: float(np.mean(values))),),
     ),
     "the larger spread": Mutation(
         named="re-measure interval",
         promise="a second measurement falls into the printed interval nineteen times of twenty",
-        wrong=partial(second_measurements_missed, calm_epochs, 4),
+        wrong=partial(promises.second_measurements_missed, promises.calm_epochs, 4),
         limit=0.05,
         without=(Replaced(owner=claims, name="_remeasure", by=winners_spread_alone),),
     ),

@@ -3,6 +3,7 @@
 The figures are shares over seeded worlds; `most_allowed` gives how many failures chance explains at the target.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from fakes import MS, make_rig
 from infer_opt.confirming import Confirmation
 from infer_opt.racing import race
 from infer_opt.results import Verdict
+from infer_opt.rig import CLONE
 from proof.worlds import (
     FAST,
     STOCK,
@@ -34,7 +36,7 @@ from proof.worlds import (
 # Configurations to choose from -> tunings under each of the six noise models.
 SPACES = {16: 6, 64: 4, 200: 2}
 RACE_ROUNDS = 40  # as a budget of minutes leaves; whatever the race picks among equals, the claim must be none
-HOSTS = 30
+HOSTS, HOSTS_WITH_A_DIFFERENCE = 30, 20
 
 
 def machine_with(shape: Noise, seed: int) -> Machine:
@@ -83,6 +85,31 @@ def test_the_truly_best_is_seldom_lost_in_the_race() -> None:
     assert sum(one.survivors[0] == FAST.key for one in found) > len(found) / 2
 
 
+def test_a_race_loses_the_fastest_to_nobody_but_a_luckier_process() -> None:
+    # On a quiet machine a race sees the luck of processes as if it were theirs for ever: they come up once. What it
+    # guarantees is that the fastest of these processes stays. (The truly best, by 2 %, leaves one such race in nine.)
+    rivals = {config.key: config for config in identical(8)}
+    lost, lucky = 0, 0
+    for seed in range(40):
+        machine = Machine(seed=seed, noise=0.01, process_effect=0.01, latency_ns={FAST: 0.98 * MS})
+        found = race(make_rig(machine), rivals, STOCK, generator=random.Random(seed), goes_on=always)
+        fastest = fastest_process(machine)
+        lost += fastest not in found.survivors
+        lucky += fastest != FAST.key
+
+    assert lost <= most_allowed(0.05, 40)
+    assert lucky > 5
+
+
+def fastest_process(machine: Machine) -> str:
+    """Whose process is the fastest that came up, its luck included; the clone does not race."""
+    log_ns = {
+        worker.name.partition("#")[0]: math.log(machine.true_ns(worker.config)) + worker.effect
+        for worker in machine.workers
+    }
+    return min((key for key in log_ns if key != CLONE), key=log_ns.__getitem__)
+
+
 def test_a_winner_by_ten_per_cent_among_many_equals_is_found_and_named() -> None:
     found = []
     for shape in Noise:
@@ -119,7 +146,9 @@ def test_a_hostile_machine_makes_no_difference_out_of_nothing(name: str) -> None
 @pytest.mark.parametrize(("ratio", "wrong"), [(0.95, Verdict.SLOWER), (1.05, Verdict.FASTER)])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_machine_never_turns_a_difference_round(name: str, ratio: float, wrong: Verdict) -> None:
-    found = [confirmed(host(HOSTILE[name](), seed, ratio)).comparisons["fast"] for seed in range(HOSTS)]
+    found = [
+        confirmed(host(HOSTILE[name](), seed, ratio)).comparisons["fast"] for seed in range(HOSTS_WITH_A_DIFFERENCE)
+    ]
 
     verdicts = Counter(one.verdict for one in found)
     assert verdicts[wrong] == 0

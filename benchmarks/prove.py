@@ -81,12 +81,12 @@ STEPS = (
     Step(name="aa", share=10, least_s=20),
     Step(name="position", share=2),
     Step(name="hostile", share=6, least_s=30),
-    Step(name="remeasured", share=2, least_s=40),
+    Step(name="remeasured", share=3, least_s=40),
     Step(name="power", share=12, least_s=30),
     Step(name="extra-nodes", share=4, least_s=45),
     Step(name="tunes", share=10, least_s=80),
     Step(name="quota", share=3, least_s=30),
-    Step(name="remeasured", share=2, least_s=40),
+    Step(name="remeasured", share=3, least_s=40),
 )
 
 

@@ -1,4 +1,4 @@
-"""What the live experiments judge from what they saw, and what they slow down. No process is started but one worker."""
+"""What the live experiments judge from what they saw. No process is started."""
 
 import math
 import os
@@ -6,26 +6,18 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pytest
 from benchmarks.live import counted, equals, extra_nodes, hostile, overhead, position, power, quota, remeasured
 from benchmarks.live import whole_tunes as tunes
-from benchmarks.live.neighbour import STRETCH_S, stretch_s
 from benchmarks.live.pairs import SUBJECT, is_false_without_margin, is_wrong, observed, round_noise
-from benchmarks.live.slowed import SLOWED, SlowedSession
-from benchmarks.live.slowing import INSTALL, slowed_by
 from benchmarks.live.stand import Observation
 
-from fakes import FakeClock, FakeSession
-from infer_opt.config import SessionOptions, TrialConfig
+from infer_opt.config import TrialConfig
 from infer_opt.confirming import Confirmation, Epoch
-from infer_opt.protocols import Session
 from infer_opt.results import Block, Comparison, Estimate, Verdict
 from infer_opt.rig import BASELINE
-from infer_opt.workers.messages import Call
-from infer_opt.workers.process import WorkerProcess
 
 QUIET = (0.001, -0.001, 0.0005, -0.0005)
 
@@ -299,11 +291,11 @@ def again(estimate: float | None, *, is_inside: bool = True, verdict: str = "fas
 
 
 def test_later_means_inside_and_on_the_same_side() -> None:
-    seen = [again(1.9), again(2.4, is_inside=False), again(0.9, is_inside=False, verdict="slower")]
+    seen = [again(1.9), again(2.4, is_inside=False), again(0.9, is_inside=False, verdict="slower"), again(2.0)]
 
     inside, side = remeasured.judge(seen).evidence
 
-    assert (inside.target.measured, side.target.measured) == (1.0, 2.0)
+    assert (inside.target.measured, side.target.measured) == (2.0, 3.0)
     assert inside.row == side.row == 6
     assert "30 to 30 minutes later" in inside.setting
 
@@ -398,61 +390,3 @@ def test_an_overhead_that_was_not_measured_is_not_kept() -> None:
     (line,) = overhead.judge([{"targets": [], "error": "it crashed"}]).evidence
 
     assert (line.target.is_met, line.cause) == (None, "it crashed")
-
-
-# What slows down.
-
-
-@pytest.mark.parametrize("share", [0.02, 0.10])
-def test_a_slowed_run_takes_its_share_longer_and_answers_the_same(share: float) -> None:
-    clock = FakeClock(reading_ns=50)
-    session = FakeSession(clock, [1_000_000])
-    plain = session.run({})
-    begin = clock.now_ns
-
-    answer = SlowedSession(cast(Session, session), share, clock).run({})
-
-    assert answer == plain
-    assert clock.now_ns - begin == pytest.approx(1_000_000 * (1 + share), rel=0.001)
-
-
-def test_a_worker_that_was_told_knows_the_slowed_runtimes() -> None:
-    config = slowed_by(TrialConfig(), 0.05)
-    with WorkerProcess(random.Random(0)) as worker:
-        worker.ask(Call(target=INSTALL), timeout_s=60)
-        version = worker.ask(Call(target="infer_opt.preparing:ask_runtime", arguments=(config.runtime,)), timeout_s=60)
-
-    assert config.options == SessionOptions()
-    assert version.version
-
-
-def test_every_promised_slow_down_can_be_made() -> None:
-    assert {promise.share for promise in power.PROMISES} == set(SLOWED)
-    assert hostile.SLOWDOWN in SLOWED
-
-
-def test_a_neighbour_works_and_rests_in_stretches_of_random_length() -> None:
-    generator = random.Random(0)
-    lengths = [stretch_s(generator) for _ in range(200)]
-
-    assert np.mean(lengths) == pytest.approx(STRETCH_S, rel=0.1)
-    assert max(lengths) - min(lengths) > 0.5 * STRETCH_S
-
-
-def test_more_nodes_do_their_work_behind_the_first_output(tmp_path: Path) -> None:
-    from onnx import TensorProto, helper, load, save
-    from onnx.reference import ReferenceEvaluator
-    from scipy.special import erf
-
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [3])
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "one", [x], [y])
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "one.onnx")
-
-    extra_nodes.with_more_nodes(tmp_path / "one.onnx", tmp_path / "more.onnx", count=2)
-
-    longer = load(tmp_path / "more.onnx")
-    values = np.array([-1.0, 0.5, 2.0], dtype=np.float32)
-    (answer,) = ReferenceEvaluator(longer).run(None, {"x": values})
-    assert [node.op_type for node in longer.graph.node] == ["Relu", "Erf", "Erf"]
-    assert answer == pytest.approx(erf(erf(np.maximum(values, 0.0))), abs=1e-5)

@@ -22,6 +22,7 @@ def contest() -> dict[str, Any]:
     return {
         "seconds": 30.0,
         "false_winner": {rule: {noise: {"share": 0.37} for noise in NOISES} for rule in RULES},
+        "false_winner_with_time": {rule: {noise: {"share": 0.23} for noise in NOISES} for rule in RULES},
         "coverage": {rule: {noise: {"share": 0.61} for noise in NOISES} for rule in RULES},
         "power": {rule: dict.fromkeys(("0.02", "0.03", "0.05", "0.1"), curve) for rule in RULES},
         "best_of_64_identical": {rule: dict.fromkeys(NOISES, 4.2) for rule in RULES},
@@ -43,7 +44,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_there_is_a_picture_of_each_finding(drawn: dict[str, Path]) -> None:
-    assert set(drawn) == {"false_winners", "coverage", "power", "best_of_64", "regret"}
+    assert set(drawn) == {"false_winners", "false_winners_with_time", "coverage", "power", "best_of_64", "regret"}
 
 
 def test_numbers_and_names_are_text(drawn: dict[str, Path]) -> None:

@@ -6,7 +6,6 @@ to 0.006 %, an order of magnitude below what any of the traces can tell.
 """
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,10 +159,10 @@ def load(path: Path) -> Grid:
 
 def centres(values: Floats) -> NDArray[np.float32]:
     """The median of each trace; 0 for one of which nothing was measured."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a trace without any round has no median
-        found = np.nanmedian(values, axis=-1)
-    return np.nan_to_num(found).astype(np.float32)
+    there = np.isfinite(values).any(axis=-1)
+    found = np.zeros(values.shape[:-1], dtype=np.float32)
+    found[there] = np.nanmedian(values[there], axis=-1)
+    return found
 
 
 def _changes(config: TrialConfig) -> dict[str, Any]:

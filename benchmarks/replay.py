@@ -5,10 +5,10 @@ configuration and five consecutive rounds of it; the race of the best eight runs
 screened where there are any; a confirmation of four fresh processes decides which finalist holds. Each run of a
 strategy has a seed of its own.
 
-Regret is held against the shrunk truth of the grid (benchmarks/replaying/truth.py): what the pick loses, in expectation,
-against the best pick of somebody who had the whole grid. Raw regret, against the lowest recorded mean, also counts the
-grid's own noise; held-out regret compares on processes that the run did not draw, without a model. The share is the
-seconds of the screen by the seconds of screening every configuration once; the race is counted apart.
+Regret is held against the shrunk truth of the grid (benchmarks/replaying/truth.py): what the pick loses, as is to be
+expected, against the best pick of somebody who had the whole grid. Raw regret, against the lowest recorded mean, also
+counts the grid's own noise; held-out regret compares on processes that the run did not draw, without a model. The share
+is the seconds of the screen by the seconds of screening every configuration once; the race is counted apart.
 """
 
 import argparse
@@ -195,14 +195,12 @@ def lines_of(summaries: Sequence[Summary], strategy: str) -> list[Evidence]:
     for one in chosen:
         regret, share = PROMISES[promise_of(one.size)]
         setting = f"{one.grid}, {one.size:,} configurations, {one.strategy}, {one.runs:,} seeds"
-        found += [
-            _line(setting, Target(name=f"{one.grid}: p95 regret", unit="%", measured=one.p95, at_most=regret)),
-            _line(
-                setting,
-                Target(name=f"{one.grid}: share of the grid's cost", unit="%", measured=one.share, at_most=share),
-            ),
-        ]
-    for name in set(PROMISES) - {promise_of(one.size) for one in chosen}:
+        targets = (
+            Target(name=f"{one.grid}: p95 regret", unit="%", measured=one.p95, at_most=regret),
+            Target(name=f"{one.grid}: share of the grid's cost", unit="%", measured=one.share, at_most=share),
+        )
+        found += [_line(setting, target) for target in targets]
+    for name in sorted(set(PROMISES) - {promise_of(one.size) for one in chosen}):
         regret, _ = PROMISES[name]
         target = Target(name=f"N {name}: p95 regret", unit="%", measured=None, at_most=regret)
         cause = "no grid of that size is recorded: python -m benchmarks.grids MODEL" + " --wide" * (name != "about 200")
@@ -271,6 +269,7 @@ def details(path: Path) -> dict[str, Any]:
     }
 
 
+SHOWN = 11  # of a grid's details, on the screen: its size and its noise
 HEADINGS = (
     "grid", "strategy", "variant", "runs", "median %", "p95 %", "> 3 %", "raw median", "raw p95", "held out",
     "share %", "trials", "race rounds", "race share %", "better left %", "expected %", "s a run",
@@ -337,11 +336,8 @@ def main(argv: Sequence[str]) -> int:
         results={"grids": {path.stem: details(path) for path in options.grids}, "runs": list(map(asdict, summaries))},
         samples={f"{task.grid.stem} {task.strategy}": samples(outcomes) for task, (outcomes, _) in found.items()},
     )
-    print(
-        tabulate(
-            [list(grid.values())[:11] for grid in map(details, options.grids)], list(details(options.grids[0]))[:11]
-        )
-    )
+    described = list(map(details, options.grids))
+    print(tabulate([list(grid.values())[:SHOWN] for grid in described], list(described[0])[:SHOWN]))
     print()
     return record.report(HEADINGS, [row(one) for one in summaries], targets, options.result)
 

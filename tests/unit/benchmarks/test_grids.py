@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import grids
+from benchmarks.grid_crew import Crew, Terms, build
 from benchmarks.grid_journal import Journal, open_journal, pack
-from benchmarks.grids import Terms, affordable, quiet_enough, record_grid, round_costs, waiting
+from benchmarks.grids import affordable, quiet_enough, record_grid, round_costs, waiting
 
 from fakes import MB, MS, FakeRig, World, make_readings, make_result, make_rig
 from infer_opt.config import Quantisation, Recipe, SessionOptions, TrialConfig
@@ -205,9 +205,9 @@ def test_an_artefact_is_timed_once_for_its_recipe(tmp_path: Path) -> None:
     configs = {str(index): TrialConfig(recipe=recipe, options=SPACE[index].options) for index in range(3)}
     rig = make_rig(World())
 
-    assert list(grids.build(rig, configs, grids.Crew(), set())) == ["0"]
-    assert not grids.build(rig, configs, grids.Crew(), {recipe})
-    assert not grids.build(rig, {"0": STOCK}, grids.Crew(), set())
+    assert list(build(rig, configs, Crew(), set())) == ["0"]
+    assert not build(rig, configs, Crew(), {recipe})
+    assert not build(rig, {"0": STOCK}, Crew(), set())
 
 
 @pytest.mark.parametrize(("cap_bytes", "expected"), [(None, 12), (10_000 * MB, 12), (1000 * MB, 3), (100 * MB, 1)])

@@ -1,0 +1,392 @@
+"""Searches on made-up grids whose truth is known: what they pick, what it cost, and what counts as regret."""
+
+import json
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import replay
+from benchmarks.grid_file import Grid, RecordedFailure, save
+from benchmarks.replay import Summary, Task, by_strategy, lines_of, promise_of, replay_all, samples, summarise
+from benchmarks.replaying.machine import READ_S, RecordedMachine
+from benchmarks.replaying.run import (
+    AS_TUNE,
+    VARIANTS,
+    Lanes,
+    fastest_that_holds,
+    first_that_holds,
+    one_race,
+    screen,
+)
+from benchmarks.replaying.run import replay as replay_once
+from benchmarks.replaying.truth import STOCK, find_truth
+
+from infer_opt.config import Quantisation, Recipe, SessionOptions, Spin, TrialConfig
+from infer_opt.results import FailureKind, TrialFailure, TrialResult
+from infer_opt.stats.intervals import Values
+
+RECIPES = (Recipe(), Recipe(quantise=Quantisation()), Recipe(normalise=True))
+OPTIONS = tuple(SessionOptions(intra_threads=threads, spin=spin) for threads in (0, 2) for spin in (None, Spin.NEVER))
+SPACE = tuple(TrialConfig(recipe=recipe, options=options) for recipe in RECIPES for options in OPTIONS)[1:]
+TRUTH = [0.3 * (config.recipe == RECIPES[1]) + 0.02 * index for index, config in enumerate(SPACE)]
+
+
+def made_grid(
+    truth: Sequence[float] = TRUTH, *, process: float = 0.0, noise: float = 0.0, processes: int = 3, rounds: int = 30,
+    seed: int = 0, failures: Mapping[int, RecordedFailure] | None = None,
+) -> Grid:  # fmt: skip
+    """A grid of `SPACE` (or of its beginning) whose ln(time / stock's time) are known."""
+    generator = np.random.default_rng(seed)
+    size = len(truth)
+    values = 11.0 + np.array(truth)[:, None, None] + generator.normal(0.0, process or 1e-9, (size, processes, 1))
+    values = values + generator.normal(0.0, noise or 1e-9, (size, processes, rounds))
+    group = np.tile(np.arange(processes), (size, 1))
+    for index in failures or {}:
+        values[index], group[index] = np.nan, -1
+    return Grid(
+        model="m",
+        stock_config=TrialConfig(),
+        configs=SPACE[:size],
+        values=values,
+        group=group,
+        stock=11.0 + generator.normal(0.0, noise or 1e-9, (processes, rounds)),
+        clone=11.0 + generator.normal(0.0, noise or 1e-9, (processes, rounds)),
+        seconds={
+            "open_s": np.full((size, processes), 0.5),
+            "warm_s": np.full((size, processes), 0.3),
+            "round_s": np.full((size, processes), 0.02),
+        },
+        parity_s=np.full(size, 0.1),
+        build_s={RECIPES[1]: 4.0, RECIPES[2]: 2.0},
+        discarded=np.zeros(processes, dtype=np.intp),
+        failures=dict(failures or {}),
+    )
+
+
+def best_first(grid: Grid) -> int:
+    return int(np.nanargmin(find_truth(RecordedMachine(grid)).shrunk))
+
+
+FAST = [0.1, -0.05, -0.4, *TRUTH[3:]]
+
+
+def test_a_trial_is_five_rounds_of_one_recorded_process_against_its_stock() -> None:
+    machine = RecordedMachine(made_grid(process=0.2))
+    recorded = machine.grid.log_ratios().mean(axis=2)
+    seen = set()
+
+    for seed in range(40):
+        draw = machine.trial(SPACE[4], random.Random(seed))
+        assert isinstance(draw.trial, TrialResult)
+        assert draw.trial.log_ratio == pytest.approx(recorded[4, draw.process], abs=1e-6)
+        assert draw.cost_s == pytest.approx(0.5 + 0.3 + 0.1 + 5 * 0.02 + READ_S)
+        seen.add(draw.process)
+
+    assert seen == {0, 1, 2}
+
+
+def test_a_trial_is_as_uncertain_as_five_rounds_are() -> None:
+    machine = RecordedMachine(made_grid(noise=0.05))
+    draws = [machine.trial(SPACE[4], random.Random(seed)).trial for seed in range(200)]
+
+    errors = [trial.log_ratio_error for trial in draws if isinstance(trial, TrialResult)]
+    spread = float(np.std([trial.log_ratio for trial in draws if isinstance(trial, TrialResult)]))
+
+    assert 0.5 * spread < float(np.median(errors)) < 2.5 * spread
+
+
+def test_a_recorded_failure_fails_again_and_costs_what_it_did() -> None:
+    failure = RecordedFailure(kind=FailureKind.PARITY, reason="cosine 0.5", cost_s=0.7)
+    machine = RecordedMachine(made_grid(failures={3: failure}))
+
+    draw = machine.trial(SPACE[3], random.Random(0))
+
+    assert draw.trial == TrialFailure(config=SPACE[3], kind=FailureKind.PARITY, reason="cosine 0.5")
+    assert (draw.process, draw.cost_s) == (-1, 0.7)
+
+
+def test_screening_everything_costs_the_whole_grid_and_an_artefact_once() -> None:
+    failure = RecordedFailure(kind=FailureKind.PARITY, reason="cosine 0.5", cost_s=0.7)
+    machine = RecordedMachine(made_grid(failures={3: failure}))
+    one = 1.0 + READ_S
+
+    assert machine.whole_s == pytest.approx(10 * one + 0.7 + 4.0 + 2.0)
+    screened = screen(machine, "exhaustive", most=11, seed=0)
+    assert screened.cost_s == pytest.approx(machine.whole_s)
+    assert len(screened.trials) == 11
+
+
+def test_without_noise_the_best_is_found_and_nothing_is_regretted() -> None:
+    machine = RecordedMachine(made_grid(FAST))
+
+    found = replay_once(machine, find_truth(machine), "exhaustive", most=11, seed=5)
+
+    assert found.share == pytest.approx(1.0)
+    assert found.picked[AS_TUNE].pick == 2
+    assert found.picked[AS_TUNE].regret == pytest.approx(0.0, abs=1e-6)
+    assert not found.is_better_left
+
+
+def test_a_search_that_stops_early_regrets_what_it_did_not_see() -> None:
+    machine = RecordedMachine(made_grid([-0.1, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, -0.5]))
+
+    found = replay_once(machine, find_truth(machine), "exhaustive", most=3, seed=0)
+
+    assert found.picked[AS_TUNE].pick == 0
+    assert found.picked[AS_TUNE].raw_regret == pytest.approx(math.exp(0.4) - 1, rel=1e-3)
+    assert found.is_better_left
+    assert found.share < 1.0
+
+
+def test_stock_is_kept_where_nothing_is_faster() -> None:
+    machine = RecordedMachine(made_grid([0.1] * 11))
+
+    found = replay_once(machine, find_truth(machine), "exhaustive", most=11, seed=0)
+
+    assert found.picked[AS_TUNE].pick == STOCK
+    assert found.picked[AS_TUNE].regret == 0.0
+
+
+def test_the_same_seed_replays_the_same_run() -> None:
+    machine = RecordedMachine(made_grid(FAST, process=0.05, noise=0.05))
+    truth = find_truth(machine)
+
+    left, right = (replay_once(machine, truth, "exhaustive", most=11, seed=7, variants=list(VARIANTS)) for _ in "ab")
+
+    assert left == right
+    others = {
+        replay_once(machine, truth, "exhaustive", most=11, seed=seed).picked[AS_TUNE].race_rounds for seed in range(8)
+    }
+    assert len(others) > 1
+
+
+def test_the_race_runs_on_processes_that_were_not_screened() -> None:
+    machine = RecordedMachine(made_grid([-0.2 + 0.001 * index for index in range(11)], process=0.02, noise=0.01))
+
+    for seed in range(5):
+        screened = screen(machine, "exhaustive", most=11, seed=seed)
+        raced, used, _ = one_race(machine, screened, random.Random(seed))
+        assert raced.rounds and len(used) == 8
+        for index, processes in used.items():
+            assert screened.drawn[SPACE[index]] not in processes
+
+
+def test_a_race_goes_round_its_process_again_after_thirty_rounds() -> None:
+    machine = RecordedMachine(made_grid(noise=0.1))
+    lanes = Lanes(machine, [(0, 0), (5, 1)], random.Random(0), 120)
+
+    rows = [lanes.row(number) for number in range(60)]
+
+    assert rows[:30] == rows[30:]
+    assert len({row[1] for row in rows}) == 30
+
+
+def test_a_respawning_race_meets_other_processes() -> None:
+    machine = RecordedMachine(made_grid(process=0.5))
+    lanes = Lanes(machine, [(0, 0)], random.Random(0), 20)
+
+    values = [round(lanes.row(number)[1], 3) for number in range(60)]
+
+    assert len(set(values[:20])) == len(set(values[20:40])) == 1
+    assert values[0] != values[20]
+    assert values[20] != values[40]
+
+
+def test_confirming_rivals_and_taking_the_fastest_makes_up_for_a_lucky_process() -> None:
+    # Four that differ by 3 % under a process effect of 3 %: a race of one process each is decided by luck.
+    truth = [0.1, -0.2, -0.23, 0.1, 0.1, 0.1, -0.2, 0.1, 0.1, 0.1, -0.2]
+    wins = {"fastest of 1": 0, "fastest of 3": 0}
+    for seed in range(40):
+        machine = RecordedMachine(made_grid(truth, process=0.03, noise=0.06, processes=12, seed=seed))
+        known = find_truth(machine)
+        found = replay_once(machine, known, "exhaustive", most=11, seed=seed, variants=list(wins))
+        for name in wins:
+            wins[name] += found.picked[name].pick == 2
+
+    assert wins["fastest of 3"] >= wins["fastest of 1"] + 4
+
+
+def test_the_confirmation_keeps_the_first_that_holds_or_the_fastest_by_rule() -> None:
+    machine = RecordedMachine(made_grid([0.2, -0.05, -0.4, *[0.1] * 8]))
+    generator = random.Random(0)
+
+    assert first_that_holds(machine, [1, 2], generator) == 1
+    assert fastest_that_holds(machine, [1, 2], generator) == 2
+    assert first_that_holds(machine, [0, 1], generator) == 1
+    assert first_that_holds(machine, [0], generator) == fastest_that_holds(machine, [0], generator) == STOCK
+
+
+def additive(seed: int, *, interaction: float = 0.0) -> list[float]:
+    generator = np.random.default_rng(seed)
+    recipe, option = generator.normal(0.0, 0.3, 3), generator.normal(0.0, 0.1, 4)
+    return [
+        float(recipe[RECIPES.index(c.recipe)] + option[OPTIONS.index(c.options)] + generator.normal(0.0, interaction))
+        for c in SPACE
+    ]
+
+
+def error(left: Values, right: Values) -> float:
+    return float(np.sqrt(np.mean((np.asarray(left) - np.asarray(right)) ** 2)))
+
+
+def test_shrinking_comes_nearer_to_the_truth_than_the_recorded_means_do() -> None:
+    raw, shrunk = [], []
+    for seed in range(30):
+        known = additive(seed)
+        found = find_truth(RecordedMachine(made_grid(known, process=0.05, seed=seed)))
+        raw.append(error(found.raw, known))
+        shrunk.append(error(found.shrunk, known))
+
+    assert float(np.mean(shrunk)) < 0.9 * float(np.mean(raw))
+
+
+def test_the_lowest_recorded_mean_is_low_by_luck_and_the_shrunk_one_less_so() -> None:
+    optimism = {"raw": 0.0, "shrunk": 0.0}
+    for seed in range(60):
+        found = find_truth(RecordedMachine(made_grid([-0.3] * 11, process=0.05, seed=seed)))
+        optimism["raw"] += (-0.3 - float(found.raw.min())) / 60
+        optimism["shrunk"] += (-0.3 - float(found.shrunk.min())) / 60
+
+    assert optimism["raw"] > 0.03
+    assert optimism["shrunk"] < 0.85 * optimism["raw"]
+
+
+def test_real_interactions_are_not_shrunk_away() -> None:
+    known = additive(1, interaction=0.2)
+
+    found = find_truth(RecordedMachine(made_grid(known, process=0.002)))
+
+    assert error(found.shrunk, known) < 0.01
+    assert found.interaction_spread > 0.05
+
+
+def test_process_spread_is_that_of_the_processes() -> None:
+    found = find_truth(RecordedMachine(made_grid([0.0] * 11, process=0.05, processes=40)))
+
+    assert found.process_spread == pytest.approx(0.05, rel=0.15)
+    assert found.error == pytest.approx(np.full(11, 0.05 / 40**0.5), rel=0.4)
+
+
+def test_held_out_regret_of_a_fair_pick_is_nothing_on_average() -> None:
+    # All are alike: whatever is picked by the other processes, the process that is left says so.
+    values = [
+        find_truth(RecordedMachine(made_grid([-0.3] * 11, process=0.05, seed=seed))).held_out(seed % 11, [0])
+        for seed in range(200)
+    ]
+
+    assert abs(float(np.mean([value for value in values if value is not None]))) < 0.01
+
+
+def test_held_out_regret_sees_a_worse_pick_and_needs_a_process_that_was_not_drawn() -> None:
+    found = find_truth(RecordedMachine(made_grid(FAST)))
+
+    assert found.held_out(1, [0]) == pytest.approx(0.35, abs=1e-6)
+    assert found.held_out(STOCK, []) == pytest.approx(0.4, abs=1e-6)
+    assert found.held_out(1, [0, 1, 2]) is None
+
+
+def test_failed_configurations_are_nobodys_best() -> None:
+    failure = RecordedFailure(kind=FailureKind.PARITY, reason="cosine 0.5", cost_s=0.7)
+    machine = RecordedMachine(made_grid(FAST, failures={2: failure}))
+    truth = find_truth(machine)
+
+    assert math.isnan(truth.shrunk[2])
+    found = replay_once(machine, truth, "exhaustive", most=11, seed=0).picked[AS_TUNE]
+    assert found.pick == 1
+    assert found.raw_regret == pytest.approx(0.0, abs=1e-6)
+
+
+def made_task(folder: Path, *, seeds: int = 12) -> Task:
+    path = folder / "m-11.npz"
+    save(made_grid(FAST, process=0.01, noise=0.02), path)
+    return Task(
+        grid=path, strategy="exhaustive", most=11, seeds=tuple(range(seeds)), variants=(AS_TUNE, "fastest of 3")
+    )
+
+
+def test_every_seed_is_run_once_and_summed_up_by_variant(tmp_path: Path) -> None:
+    task = made_task(tmp_path)
+
+    outcomes, seconds = replay_all([task], workers=1)[task]
+    lines = summarise(task, outcomes, seconds)
+
+    assert [outcome.seed for outcome in outcomes] == list(range(12))
+    assert [line.variant for line in lines] == [AS_TUNE, "fastest of 3"]
+    assert lines[0].share == pytest.approx(100.0, rel=1e-3)
+    assert (lines[0].runs, lines[0].trials, lines[0].size) == (12, 11, 11)
+    assert lines[0].p95 < 1.0
+    assert len(samples(outcomes)[AS_TUNE]) == 12
+
+
+def summary(**changes: object) -> Summary:
+    settings: dict[str, object] = dict.fromkeys(Summary.__slots__, 1.0)
+    settings |= {"grid": "m-185", "size": 185, "strategy": "gp", "variant": AS_TUNE, "runs": 10, "share": 20.0}
+    return Summary(**(settings | changes))  # type: ignore[arg-type]
+
+
+def test_the_line_of_proof_is_the_shipped_strategy_as_tune_runs_it() -> None:
+    others = [summary(strategy="tpe", p95=99.0), summary(variant="fastest of 3", p95=99.0)]
+
+    lines = lines_of([*others, summary(p95=1.4), summary(grid="w", size=1247, p95=2.5, share=11.0)], "gp")
+
+    assert [(line.target.measured, line.target.at_most, line.target.is_met) for line in lines] == [
+        (1.4, 1.5, True),
+        (20.0, 35.0, True),
+        (2.5, 2.0, False),
+        (11.0, 12.0, True),
+    ]
+    assert {line.row for line in lines} == {8}
+
+
+def test_a_size_without_a_grid_is_said_to_be_unmeasured() -> None:
+    lines = lines_of([summary()], "gp")
+
+    assert lines[-1].target.is_met is None
+    assert "no grid of that size" in lines[-1].cause
+    assert (promise_of(185), promise_of(1247)) == ("about 200", "about 1,500")
+
+
+def test_evidence_takes_its_seeds_by_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_task(tmp_path)
+    monkeypatch.setattr(replay, "default_strategy", lambda: ("exhaustive", 11))
+
+    found = replay.evidence(0.003, 5, folder=tmp_path, workers=1)
+
+    assert found.results["m-11"]["runs"] == 3
+    assert found.evidence[0].target.measured is not None
+
+
+def test_numbers_can_be_given_by_strategy() -> None:
+    assert by_strategy("1000", ["gp", "tpe"]) == {"gp": 1000, "tpe": 1000}
+    assert by_strategy("gp=200,1000", ["gp", "tpe"]) == {"gp": 200, "tpe": 1000}
+    for wrong in ("gp=200", "gpp=3,4", "gp=x,3"):
+        with pytest.raises(ValueError, match=r"no number|none of|invalid literal"):
+            by_strategy(wrong, ["gp", "tpe"])
+
+
+def test_the_command_writes_its_table_with_the_runs_behind_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = made_task(tmp_path)
+    result = tmp_path / "replay.json"
+
+    command = f"--grids {task.grid} --strategies exhaustive,random --seeds random=4,3 --workers 1 --result {result}"
+
+    replay.main(command.split())
+
+    document = json.loads(result.read_text())
+    assert [run["runs"] for run in document["results"]["runs"]] == [3, 4]
+    assert len(document["samples"]["m-11 random"][AS_TUNE]) == 4
+    assert document["results"]["grids"]["m-11"]["configurations"] == 11
+    assert "exhaustive" in capsys.readouterr().out
+
+
+def test_grids_of_more_batches_keep_what_batch_does_apart() -> None:
+    grid = made_grid(additive(2))
+    configs = tuple(replace(config, batch=1 + index % 2) for index, config in enumerate(grid.configs))
+
+    assert np.isfinite(find_truth(RecordedMachine(replace(grid, configs=configs))).shrunk).all()

@@ -42,6 +42,8 @@ NAME = "prove"
 FULL_TIME, QUICK_TIME = "60m", "10m"
 FULL_SCALE = 1.0  # of simulations and replays: what their own programs run
 PROBE_SCALE = 0.01  # what is run first, to know how much fits into the time
+WORTH_IT = 2.0  # a larger scale must be so much larger, or what there is stands
+FILL = 0.9  # of the time that is left: how long a scale takes is not known exactly
 WRITING_S = 5.0
 
 # name -> module with `evidence(scale, seed) -> Findings`.
@@ -181,14 +183,20 @@ def prove(proof: Proof, steps: Sequence[Step], stand: Stand, budget: Budget) -> 
 
 
 def part(name: str, stand: Stand) -> Findings:
-    """What simulations or replays give, at the largest scale that fits into the time, and at most their full one."""
+    """What simulations or replays give, at about the largest scale that fits into the time, and at most their full one.
+
+    Each try says how long the next takes. The first says too much, since some things cost the same at any scale.
+    """
     evidence: Callable[..., Findings] = importlib.import_module(PARTS[name]).evidence
     seed = stand.generator.getrandbits(31)
-    probe = evidence(scale=PROBE_SCALE, seed=seed)
-    # The probe also paid for what is paid once, so this errs on the side of too little.
-    scale = min(FULL_SCALE, PROBE_SCALE * stand.time.left_s / max(stand.time.elapsed_s, 1e-3))
-    stand.show(f"{name}: at {scale:.3f} of its full scale")
-    return evidence(scale=scale, seed=seed) if scale > PROBE_SCALE else probe
+    scale, larger = 0.0, PROBE_SCALE
+    while larger >= WORTH_IT * scale:
+        scale, before_s = larger, stand.time.elapsed_s
+        stand.show(f"{name}: at {scale:.3f} of its full scale")
+        found = evidence(scale=scale, seed=seed)
+        took_s = max(stand.time.elapsed_s - before_s, 1e-3)
+        larger = min(FULL_SCALE, FILL * scale * stand.time.left_s / took_s)
+    return found
 
 
 def experiment(name: str, proof: Proof, stand: Stand) -> None:

@@ -16,6 +16,7 @@ PERIOD_US = 100_000
 CONTEST = Contest(limit_s=25.0, most=6)
 RATE = 0.05
 ROOT = Path("/sys/fs/cgroup")
+GROUP = "infer-opt-prove"
 MEMBERSHIP = Path("/proc/self/cgroup")
 
 
@@ -50,7 +51,10 @@ def quota(cores: float, root: Path = ROOT, membership: Path = MEMBERSHIP) -> Ite
     if home is None:
         yield "this process is in no control group with a CPU controller that is mounted here"
         return
-    group = home / f"infer-opt-prove-{os.getpid()}"
+    for left_behind in home.glob(f"{GROUP}-*"):  # by a proof that was killed; one in use cannot be removed
+        with contextlib.suppress(OSError):
+            left_behind.rmdir()
+    group = home / f"{GROUP}-{os.getpid()}"
     try:
         group.mkdir()
         _limit(group, cores)

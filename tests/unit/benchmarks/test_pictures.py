@@ -55,6 +55,11 @@ def test_numbers_and_names_are_text(drawn: dict[str, Path]) -> None:
     assert "random" in words(drawn["regret"])
 
 
+def test_noises_have_names_for_people(drawn: dict[str, Path]) -> None:
+    assert "drifts" in words(drawn["coverage"])
+    assert "Gaussian" not in words(drawn["coverage"])
+
+
 def test_the_page_behind_is_white(drawn: dict[str, Path]) -> None:
     assert all("fill: #ffffff" in path.read_text() for path in drawn.values())
 

@@ -151,10 +151,8 @@ def test_a_hostile_machine_never_turns_a_difference_round(name: str, ratio: floa
     ]
 
     verdicts = Counter(one.verdict for one in found)
-    assert verdicts[wrong] == 0
-    assert verdicts.total() - verdicts[Verdict.EQUIVALENT] - verdicts[Verdict.INCONCLUSIVE] > 0
-    # "Equivalent" is within the margin, which such a machine makes wide, and which is printed beside it.
-    assert all(one.margin > 0.03 for one in found if one.verdict is Verdict.EQUIVALENT)
+    assert verdicts[wrong] == verdicts[Verdict.EQUIVALENT] == 0
+    assert verdicts.total() - verdicts[Verdict.INCONCLUSIVE] > 0
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,6 +14,7 @@ from infer_opt.stats.intervals import FloatArray, Values, as_sample, exp_ratio, 
 LOOKS = (4, 6, 9, 13, 19)
 LEVEL = 0.01  # two-sided, at each look: five looks and the margin together stay under 1 %
 MINIMUM_MARGIN = 0.01
+LARGEST_EQUIVALENCE = 0.02  # a share: a machine that cannot tell 5 % from nothing must not call 5 % equivalent
 DEFAULT_ROUNDS = 20
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 40
 
@@ -62,7 +63,7 @@ def noise_floor(clone_epochs: Values) -> float:
 
 
 def decide(epochs: Values, clone_epochs: Values, *, level: float = LEVEL) -> Decision:
-    """Faster, slower or equivalent, if the epochs prove it beyond the margin; else inconclusive.
+    """Faster or slower beyond the margin, or equivalent within it and within 2 %, if epochs prove it; else inconclusive.
 
     Only the looks, 4, 6, 9, 13 and 19 epochs, can prove anything. At any other number (the budget ended) the verdict is
     inconclusive, with the interval of the epochs there are: infinite for one.
@@ -177,7 +178,8 @@ def _verdict(interval: Estimate, reach: float) -> Verdict:
         return Verdict.FASTER
     if interval.low > reach:
         return Verdict.SLOWER
-    if -reach < interval.low and interval.high < reach:
+    alike = min(reach, math.log1p(LARGEST_EQUIVALENCE))
+    if -alike < interval.low and interval.high < alike:
         return Verdict.EQUIVALENT
     return Verdict.INCONCLUSIVE
 

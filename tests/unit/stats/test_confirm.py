@@ -62,6 +62,13 @@ def test_a_clone_that_differs_from_itself_raises_the_bar() -> None:
     assert decision.margin == decision.noise_floor > 0.03
 
 
+def test_a_machine_that_cannot_tell_five_percent_from_nothing_does_not_call_them_equal() -> None:
+    restless_clone = around(0.04, spread=0.03)
+
+    assert decide(around(0.05, spread=0.002), restless_clone).verdict is Verdict.INCONCLUSIVE
+    assert decide(around(0.015, spread=0.001), restless_clone).verdict is Verdict.EQUIVALENT
+
+
 def test_the_noise_floor_is_the_clones_location_and_its_uncertainty() -> None:
     floor = math.exp(0.01 + 3.182446 * 0.004 / 2) - 1.0
 

@@ -263,13 +263,14 @@ def details(path: Path) -> dict[str, Any]:
         "process_spread": truth.process_spread,
         "interaction_spread": truth.interaction_spread,
         "standard_error": float(np.nanmean(truth.error)),
+        "blind": truth.blind,
         "command": grid.about.get("command"),
         "commit": grid.about.get("commit"),
         "began": grid.about.get("began"),
     }
 
 
-SHOWN = 11  # of a grid's details, on the screen: its size and its noise
+SHOWN = 12  # of a grid's details, on the screen: its size and its noise
 HEADINGS = (
     "grid", "strategy", "variant", "runs", "median %", "p95 %", "> 3 %", "raw median", "raw p95", "held out",
     "share %", "trials", "race rounds", "race share %", "better left %", "expected %", "s a run",

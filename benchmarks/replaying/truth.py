@@ -9,7 +9,8 @@ an interaction of its own; the sum of the two effects is fitted to the recorded 
 over of each mean is kept to the share v / (v + e), where e is the variance of that mean as its processes show it and v
 the variance of interactions, by what the left-overs vary more than e explains. That is the best linear prediction given
 all that was recorded; regret against its minimum is what a pick loses, in expectation, against the best pick that
-somebody who had the whole grid could make. Which draws the search saw does not matter to it.
+somebody who had the whole grid could make. Which draws the search saw does not matter to it. What the whole grid itself
+cannot tell is not in it: `blind` says how much that best pick is to be expected to lose against the true best.
 
 **Held out** checks that without any model: on a process that the search did not draw for its pick, the pick against
 what the other processes of the whole grid say is best. One such difference is as noisy as a process; their mean is not.
@@ -27,6 +28,7 @@ from benchmarks.replaying.machine import RecordedMachine, finite
 from infer_opt.stats.intervals import hodges_lehmann
 
 PRIOR_PROCESSES = 4.0  # how many degrees of freedom the pooled variance between processes counts beside one's own
+DRAWS = 2000  # of what may be true
 STOCK = -1  # the place of stock, whose log ratio is 0 by definition
 
 
@@ -35,7 +37,7 @@ class Truth:
     """ln(time / stock's time) by configuration; nan where it cannot be used. `per_process` has a column a process.
 
     `process_spread` is the pooled standard deviation between processes, `interaction_spread` that of what recipe and
-    options do not add up to; `error` is the standard error of a raw value.
+    options do not add up to; `error` is the standard error of a raw value. `blind` is a share: 0.01 is 1 %.
     """
 
     raw: Floats
@@ -44,6 +46,7 @@ class Truth:
     error: Floats
     process_spread: float
     interaction_spread: float
+    blind: float
 
     def regret(self, pick: int, values: Floats) -> float:
         """How much slower than the best of `values`, stock among them, the pick is: 0.01 is 1 %."""
@@ -89,6 +92,7 @@ def find_truth(machine: RecordedMachine) -> Truth:
         error=error,
         process_spread=pooled**0.5,
         interaction_spread=interaction**0.5,
+        blind=expected_loss(shrunk, error, interaction),
     )
 
 
@@ -129,6 +133,24 @@ def shrink(grid: Grid, raw: Floats, error: Floats, ran: np.ndarray) -> tuple[Flo
     share = np.divide(interaction, interaction + noise, out=np.ones_like(noise), where=interaction + noise > 0)
     found[ran] = fitted + share * left
     return found, interaction
+
+
+def expected_loss(shrunk: Floats, error: Floats, interaction: float) -> float:
+    """What the lowest of `shrunk` is to be expected to lose, as a share, against the lowest of what may be true.
+
+    What may be true is drawn from the normal distribution that the shrunk values are the centres of; that recipe and
+    options effects are themselves estimated is left out.
+    """
+    ran = np.isfinite(shrunk)
+    if not ran.any():
+        return 0.0
+    noise = error[ran] ** 2
+    spread = np.sqrt(np.divide(interaction * noise, interaction + noise, out=np.zeros_like(noise), where=noise > 0))
+    centre = shrunk[ran]
+    drawn = centre + spread * np.random.default_rng(0).standard_normal((DRAWS, len(centre)))
+    best = int(np.argmin(centre))
+    pick = drawn[:, best] if centre[best] < 0 else np.zeros(DRAWS)
+    return float(np.expm1(pick - np.minimum(0.0, drawn.min(axis=1))).mean())
 
 
 def _levels(values: Sequence[Hashable]) -> Floats:

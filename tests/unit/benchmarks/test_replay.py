@@ -264,6 +264,15 @@ def test_real_interactions_are_not_shrunk_away() -> None:
     assert found.interaction_spread > 0.05
 
 
+def test_what_the_grid_itself_cannot_tell_is_said_apart() -> None:
+    near = [float(value) for value in np.random.default_rng(1).normal(-0.3, 0.05, len(SPACE))]
+    sure, unsure = (find_truth(RecordedMachine(made_grid(near, process=process))).blind for process in (0.0005, 0.1))
+
+    assert sure < 0.001
+    assert unsure > 0.01
+    assert find_truth(RecordedMachine(made_grid([0.5] * 11))).blind == 0.0
+
+
 def test_process_spread_is_that_of_the_processes() -> None:
     found = find_truth(RecordedMachine(made_grid([0.0] * 11, process=0.05, processes=40)))
 

@@ -63,7 +63,7 @@ def noise_floor(clone_epochs: Values) -> float:
 
 
 def decide(epochs: Values, clone_epochs: Values, *, level: float = LEVEL) -> Decision:
-    """Faster or slower beyond the margin, or equivalent within it and within 2 %, if epochs prove it; else inconclusive.
+    """Faster or slower beyond the margin, or equivalent within it and within 2 %, if proven; else inconclusive.
 
     Only the looks, 4, 6, 9, 13 and 19 epochs, can prove anything. At any other number (the budget ended) the verdict is
     inconclusive, with the interval of the epochs there are: infinite for one.

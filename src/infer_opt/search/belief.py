@@ -23,6 +23,7 @@ GAIN = 0.01  # ln(time) below which an improvement is none
 VIEWED = 400  # untried candidates that joint draws look at: those likeliest to beat the best
 RIVALS = 8  # measured ones that may prove to be the best
 DRAWS = 1000
+DIGITS = 9  # of ln(time): equals stay equal, whatever order a library adds in, and the more promising one goes first
 
 
 class Space:
@@ -57,9 +58,10 @@ class Belief:
         """ln(time) of the fastest that ran, stock among them, as the posterior sees it."""
         return float(min([0.0, *self.means[self.measured]]))
 
-    def expected(self, config: TrialConfig) -> float:
-        """The posterior mean of a candidate."""
-        return float(self.means[self.space.positions[config]])
+    def hoped(self, config: TrialConfig) -> float:
+        """ln(time) of a candidate in a good case: one standard deviation below what is expected."""
+        index = self.space.positions[config]
+        return float(self.means[index] - self.sds[index])
 
     def leaders(self) -> tuple[TrialConfig, ...]:
         """Candidates that ran, the fastest by the posterior first."""
@@ -96,7 +98,7 @@ class Belief:
             z = gaps / sds
             gains = sds * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)) * weights
             gains[chosen] = -np.inf
-            chosen.append(int(np.argmax(gains)))
+            chosen.append(int(np.argmax(np.round(gains, DIGITS))))
             column = covariance[:, chosen[-1]]
             covariance -= np.outer(column, column) / (column[chosen[-1]] + noise)
         return chosen
@@ -159,8 +161,8 @@ def believe(space: Space, done: Sequence[Trial]) -> Belief:
         space=space,
         done=tuple(done),
         posterior=posterior,
-        means=means,
-        sds=sds,
+        means=np.round(means, DIGITS),
+        sds=np.round(sds, DIGITS),
         runs=np.array([likely[config.recipe] for config in candidates]),
         free=_where([config not in tried and config.recipe not in given_up for config in candidates]),
         measured=_where([config in ran for config in candidates]),

@@ -23,7 +23,7 @@ CHANCE_TO_STOP = 0.05
 BOUNDARIES_TO_STOP = 2
 WARM_STARTS = 3
 POLISH_MOST = 8
-POLISH_SLACK = 0.02  # ln(time) that a neighbour may be expected to be slower than the best, and still be tried
+POLISH_SLACK = 0.02  # ln(time) that a neighbour may be slower than the best in a good case, and still be tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +105,16 @@ class Guided:
         return tuple(sorted(configs, key=lambda c: (c.recipe not in made, recipes.index(c.recipe))))
 
     def _polish(self, belief: Belief, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
-        """Untried neighbours of the best two that are not expected to be slower than the best, the likeliest first."""
+        """Untried neighbours of the best two that may well be no slower than the best, the most hopeful first."""
         tried, given_up = {trial.config for trial in done}, hopeless(done)
         near = {
-            other: belief.expected(other)
+            other: belief.hoped(other)
             for leader in belief.leaders()[:POLISHED]
             for other in neighbours(leader, self._problem.candidates)
             if other not in tried and other.recipe not in given_up
         }
         limit = belief.best + POLISH_SLACK
-        return tuple(sorted((c for c, mean in near.items() if mean < limit), key=near.__getitem__))[:POLISH_MOST]
+        return tuple(sorted((c for c, hoped in near.items() if hoped < limit), key=near.__getitem__))[:POLISH_MOST]
 
 
 def fingerprint(trial: Trial) -> tuple[object, ...]:

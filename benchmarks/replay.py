@@ -12,6 +12,7 @@ is the seconds of the screen by the seconds of screening every configuration onc
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -110,11 +111,26 @@ def run_all(tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, list[Ou
         for task in tasks:
             yield task, *run(task)
         return
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"  # each process is one thread: they share the cores already
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _single_threaded(), ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for task, (found, seconds) in zip(tasks, pool.map(run, tasks), strict=True):
             yield task, found, seconds
+
+
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Processes that start meanwhile do their linear algebra on one thread: threads of two that wait for each other
+    by spinning on two cores make a run of the Gaussian process take twenty times as long.
+    """
+    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    os.environ.update(dict.fromkeys(before, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def chunks(task: Task) -> list[Task]:

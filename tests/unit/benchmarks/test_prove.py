@@ -143,6 +143,16 @@ def test_simulations_are_as_large_as_the_time_allows(
     assert clock.now_s <= max(52.0, fixed_s + cost_s * prove.PROBE_SCALE)
 
 
+def test_a_miss_on_few_cases_says_so_and_nothing_else_does() -> None:
+    found = prove.coarse(Findings(evidence=[line(), line(measured=2.0), line(measured=2.0, cause="noise")]), 0.1)
+
+    assert [one.cause for one in found.evidence] == [
+        "",
+        "only 0.1 of the full scale was run",
+        "noise; only 0.1 of the full scale was run",
+    ]
+
+
 def test_no_step_begins_without_the_least_time_that_it_needs(tmp_path: Path, put: Put) -> None:
     put("aa", counting([9.0]))
     clock = FakeTime()

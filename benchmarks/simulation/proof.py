@@ -32,7 +32,7 @@ FEWEST_CLAIMS = 20  # tunings below which a mean says nothing
 SPREADS = {"near-equal": 0.005, "spread by 3 %": 0.03}
 CAUSES = {
     "power": "23 rounds of 6 % noise leave an epoch 1.3 % uncertain; 40 rounds an epoch do it (power_with_other_plans)",
-    "hurry": "four epochs of three processes leave 16 rounds each in 15 s; 30 fit, and do it, if they come up side by side",
+    "hurry": "four epochs leave 16 rounds each in 15 s; 30 fit, and do it, if processes come up side by side",
     Noise.CORRELATED: "rounds repeat their neighbours, so 23 are worth about 13; 40 an epoch come close",
     Noise.PROCESSES: "each epoch strays by 1.4 % whatever its rounds, so only more epochs, and more time, help",
     "drift": "half a minute of one configuration cannot know a wave of 60 s and steps of 3 %; ratios do not feel them",

@@ -149,9 +149,9 @@ def warm_up(
         times.extend(_timed_runs(session, feeds, len(times), clock))
         if len(times) == DROP_AFTER_RUNS and plan.drop_above_ns is not None and min(times) > plan.drop_above_ns:
             return WarmUp(latency_ns=_middle(times), runs=len(times), is_steady=False, was_dropped=True)
-    steady, runs, recent = False, len(times), times
+    steady, runs, recent = False, len(times), times[len(times) // 2 :]
     while not steady:
-        recent = []
+        before, recent = recent, list[int]()
         for _ in range(WARM_UP_BLOCKS):
             shape = replace(plan_block(_middle(times[-9:]), cost, after_stop=False), lead_in_runs=0)
             block = measure_block(session, feeds, plan=shape, start=runs, clock=clock)
@@ -160,7 +160,7 @@ def warm_up(
             times.extend(block.latency_ns)
             if clock() - begin >= SLOW_CAPS * plan.cap_ns and runs >= FEWEST_WARM_UP_RUNS:
                 break  # a run that takes a second or more must not warm up for minutes
-        steady = has_steady_state([math.log(time_ns) for time_ns in recent])
+        steady = has_steady_state(_logs(recent), before=_logs(before))
         elapsed_ns = clock() - begin
         if elapsed_ns >= SLOW_CAPS * plan.cap_ns or (elapsed_ns >= plan.cap_ns and runs >= CAP_RUNS):
             break
@@ -171,6 +171,10 @@ def _timed_runs(session: Runnable, feeds: Sequence[Feeds], done: int, clock: Clo
     begin = clock()
     session.run(feeds[done % len(feeds)])
     return [max(1, clock() - begin)]
+
+
+def _logs(values: Sequence[int]) -> list[float]:
+    return [math.log(value) for value in values]
 
 
 def _middle(values: Sequence[int]) -> float:

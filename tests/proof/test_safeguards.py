@@ -184,8 +184,8 @@ SAFEGUARDS = {
         named="Warm-up, apart from the measurement",
         promise="run times that still drift are waited for, or said to drift",
         wrong=promises.unnoticed_drift,
-        limit=0.02,
-        without=(Replaced(owner=measure, name="has_steady_state", by=lambda log_times: True),),
+        limit=0.005,
+        without=(Replaced(owner=measure, name="has_steady_state", by=lambda log_times, before: True),),
     ),
     "lead-in": Mutation(
         named="Warm-up, apart from the measurement",

@@ -10,6 +10,8 @@ BATCH_RUNS = 5
 BATCHES_WANTED = 20  # short series take smaller batches rather than fewer: five batches cannot show a trend
 SHARE_ALWAYS_KEPT = 0.4  # the rule is blind at the end of a series, where few values look alike by chance
 FEWEST_BATCHES_KEPT = 3
+DRIFT = 0.005  # ln(time) over a window: what is less than half a per cent is left alone
+DRIFT_ERRORS = 2.5  # standard errors: steady runs are doubted once in a hundred windows
 
 
 def mser5_truncation(log_times: Values) -> int:
@@ -26,10 +28,11 @@ def mser5_truncation(log_times: Values) -> int:
     return _truncation(log_times)[0]
 
 
-def has_steady_state(log_times: Values) -> bool:
-    """Whether the runs settled: the truncation point lies in the first half, and a later one was possible.
+def has_steady_state(log_times: Values, *, before: Values = ()) -> bool:
+    """Whether the runs settled: the truncation point lies in the first half, a later one was possible, and no drift.
 
-    Fewer than four runs cannot show it, so they have not.
+    What is kept must neither have a trend nor lie apart from `before`, the runs of a window just before. Fewer than
+    four runs cannot show it, so they have not.
 
     Raises:
         EvidenceError: no values, or one that is not finite.
@@ -37,7 +40,50 @@ def has_steady_state(log_times: Values) -> bool:
     Source: White 1997 (a cut in the second half, or at the last admissible point, means a series too short to say).
     """
     truncation, is_last_possible = _truncation(log_times)
-    return truncation <= as_sample(log_times).size / 2 and not is_last_possible
+    sample = as_sample(log_times)
+    if truncation > sample.size / 2 or is_last_possible:
+        return False
+    kept = sample[truncation:]
+    return not has_trend(kept) and not (len(before) and lies_apart(before, kept))
+
+
+def has_trend(values: Values) -> bool:
+    """Whether the least-squares line rises or falls by more than 0.5 % over the values, beyond what chance explains.
+
+    MSER is blind to a slow drift under noise: a line that fell by 6 % over a window with 1 % noise passed it half of
+    the time, with as much as 40 % still to come.
+
+    Raises:
+        EvidenceError: no values, or one that is not finite.
+    """
+    sample = as_sample(values)
+    if sample.size < 4:
+        return False
+    steps = np.arange(sample.size) - (sample.size - 1) / 2.0
+    scatter = float(steps @ steps)
+    slope = float(steps @ sample) / scatter
+    rest = sample - sample.mean() - slope * steps
+    error = math.sqrt(float(rest @ rest) / (sample.size - 2) / scatter)
+    return abs(slope) * sample.size > DRIFT and abs(slope) > DRIFT_ERRORS * error
+
+
+def lies_apart(before: Values, after: Values) -> bool:
+    """Whether two windows differ by more than 0.5 % in the mean, beyond what chance explains.
+
+    Windows a fifth of a second apart show a slow drift that neither of them shows alone.
+
+    Raises:
+        EvidenceError: no values, or one that is not finite.
+
+    Source: Welch 1947, "The generalization of Student's problem when several different population variances are
+    involved".
+    """
+    first, second = as_sample(before), as_sample(after)
+    if min(first.size, second.size) < 3:
+        return False
+    gap = abs(float(first.mean() - second.mean()))
+    error = math.sqrt(float(first.var(ddof=1)) / first.size + float(second.var(ddof=1)) / second.size)
+    return gap > DRIFT and gap > DRIFT_ERRORS * error
 
 
 def _truncation(log_times: Values) -> tuple[int, bool]:

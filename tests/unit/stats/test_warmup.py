@@ -3,7 +3,7 @@ import pytest
 
 from infer_opt.errors import EvidenceError
 from infer_opt.stats.intervals import FloatArray
-from infer_opt.stats.warmup import has_steady_state, mser5_truncation
+from infer_opt.stats.warmup import has_steady_state, has_trend, lies_apart, mser5_truncation
 
 
 def noise(size: int, *, seed: int = 1) -> FloatArray:
@@ -61,6 +61,34 @@ def test_steady_runs_are_rarely_doubted() -> None:
     doubted = [not has_steady_state(noise(size, seed=seed)) for size in (40, 100) for seed in range(200)]
 
     assert sum(doubted) <= 0.10 * len(doubted)
+
+
+def test_a_slow_drift_under_noise_is_not_steady() -> None:
+    # It falls by 6 % over the window: MSER alone let half of such windows pass.
+    passed = [has_steady_state(np.linspace(0.06, 0.0, 60) + noise(60, seed=seed) / 2) for seed in range(200)]
+
+    assert sum(passed) <= 4
+
+
+def test_windows_that_lie_apart_are_not_steady() -> None:
+    # Neither shows it alone: half of the drift lies between the two.
+    before, after = np.full(100, 0.01) + noise(100, seed=1), noise(200, seed=2)
+
+    assert has_steady_state(after)
+    assert not has_steady_state(after, before=before)
+    assert has_steady_state(after, before=noise(100, seed=3))
+
+
+def test_half_a_percent_is_no_drift_however_certain() -> None:
+    assert not has_trend(np.linspace(0.004, 0.0, 100))
+    assert has_trend(np.linspace(0.006, 0.0, 100))
+    assert not lies_apart([0.004] * 50, [0.0] * 50)
+    assert lies_apart([0.006] * 50, [0.0] * 50)
+
+
+def test_two_runs_show_no_drift() -> None:
+    assert not has_trend([1.0, 0.0])
+    assert not lies_apart([1.0, 1.0], [0.0, 0.0, 0.0])
 
 
 def test_few_runs_are_cut_one_by_one() -> None:

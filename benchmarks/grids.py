@@ -27,7 +27,7 @@ from benchmarks.grid_journal import Group, Journal, Lost, Trace, open_journal, p
 
 from infer_opt.budget import Budget
 from infer_opt.config import Recipe, TrialConfig
-from infer_opt.errors import ModelError
+from infer_opt.errors import InferOptError, ModelError
 from infer_opt.presets import parse_duration
 from infer_opt.results import FailureKind
 from infer_opt.rig import BASELINE, CLONE, Limits, Rig
@@ -320,6 +320,9 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    except InferOptError as error:
+        print(f"{error.what}; the same command goes on from here", file=sys.stderr)
+        return error.exit_code
     headings = ["model", "configurations", "ran", "failed", "fastest", "x stock's speed", "process spread (ln)"]
     return record.report(headings, [row(grid) for grid in found], (), options.folder)
 

@@ -83,6 +83,13 @@ class Guided:
         return tuple(dict.fromkeys((*warm, *cold)))[: self._most]
 
     def _following(self, waves: Sequence[_Wave], done: Sequence[Trial]) -> _Wave:
+        from threadpoolctl import threadpool_limits
+
+        # Matrices of a few hundred rows gain nothing from threads, whose spinning would disturb what is measured next.
+        with threadpool_limits(limits=1):
+            return self._chosen(waves, done)
+
+    def _chosen(self, waves: Sequence[_Wave], done: Sequence[Trial]) -> _Wave:
         belief = believe(self._space, done)
         chance = belief.chance_left()
         recent = [*(wave.chance_left for wave in waves[1:]), chance][-BOUNDARIES_TO_STOP:]

@@ -3,7 +3,7 @@
 A recorded grid (python -m benchmarks.grids) stands in for the machine. A trial takes one of the recorded processes of a
 configuration and five consecutive rounds of it; the race of the best eight runs on whole processes, others than those
 screened where there are any; a confirmation of four fresh processes decides which finalist holds. Each run of a
-strategy has a seed of its own.
+strategy has a seed of its own. Usual spaces are tuned as the preset default says, wide ones as thorough.
 
 Regret is held against the shrunk truth of the grid (benchmarks/replaying/truth.py): what the pick loses, as is to be
 expected, against the best pick of somebody who had the whole grid. Raw regret, against the lowest recorded mean, also
@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,20 +30,20 @@ from benchmarks.evidence import Evidence, Findings, Tier
 from benchmarks.grid_file import load
 from benchmarks.record import Target
 from benchmarks.replaying.machine import RecordedMachine
-from benchmarks.replaying.run import AS_TUNE, VARIANTS, Outcome, replay
+from benchmarks.replaying.run import AS_TUNE, VARIANTS, Outcome, Plan, replay
 from benchmarks.replaying.truth import Truth, find_truth
 from tabulate import tabulate
 
-from infer_opt.presets import load_preset
+from infer_opt.presets import Preset, load_preset
 from infer_opt.search.strategies import STRATEGIES
 
 NAME = "replay"
 ROW = 8
 FOLDER = record.ROOT / "benchmarks" / "grids"
-PRESET = "thorough"  # whose search, number of trials, entrants and rivals are replayed
 SEEDS = 1000
 CHUNK = 5  # runs that a worker does at a time
 LARGE = 550  # configurations, half way from 200 to 1,500: above it the promise for large spaces holds
+PRESETS = {"about 200": "default", "about 1,500": "thorough"}  # whose search, trials, entrants and rivals are replayed
 PROMISES = {"about 200": (1.5, 35.0), "about 1,500": (2.0, 12.0)}  # p95 regret and share of the grid's cost, in %
 FAR = 0.03  # regret that counts as a wrong answer
 
@@ -57,6 +57,7 @@ class Task:
     most: int
     seeds: tuple[int, ...]
     variants: tuple[str, ...]
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,8 @@ def run(task: Task) -> tuple[list[Outcome], float]:
     machine, truth = _opened(task.grid)
     begin = time.perf_counter()
     found = [
-        replay(machine, truth, task.strategy, most=task.most, seed=seed, variants=task.variants) for seed in task.seeds
+        replay(machine, truth, task.strategy, most=task.most, seed=seed, plan=task.plan, variants=task.variants)
+        for seed in task.seeds
     ]
     return found, time.perf_counter() - begin
 
@@ -136,10 +138,7 @@ def _single_threaded() -> Iterator[None]:
 def chunks(task: Task) -> list[Task]:
     """The same runs in pieces that keep every core busy to the end."""
     pieces = [task.seeds[begin : begin + CHUNK] for begin in range(0, len(task.seeds), CHUNK)]
-    return [
-        Task(grid=task.grid, strategy=task.strategy, most=task.most, seeds=piece, variants=task.variants)
-        for piece in pieces
-    ]
+    return [replace(task, seeds=piece) for piece in pieces]
 
 
 def replay_all(tasks: Sequence[Task], *, workers: int) -> Mapping[Task, tuple[list[Outcome], float]]:
@@ -198,16 +197,29 @@ def promise_of(size: int) -> str:
     return "about 1,500" if size > LARGE else "about 200"
 
 
-def default_strategy() -> tuple[str, int]:
-    """The strategy and the number of trials that are shipped for large spaces."""
-    preset = load_preset(PRESET)
-    return str(preset.search), preset.trials
+def preset_of(path: Path) -> Preset:
+    """The preset that a grid of this size is tuned by."""
+    return load_preset(PRESETS[promise_of(_opened(path)[0].grid.size)])
 
 
-def lines_of(summaries: Sequence[Summary], strategy: str) -> list[Evidence]:
-    """Row 8 of the contract's tests: each recorded grid with the default strategy, and what was not recorded."""
+def task_of(path: Path, strategy: str | None, seeds: Sequence[int], variants: Sequence[str] = (AS_TUNE,)) -> Task:
+    """Runs as the preset for that grid says, with its own strategy unless another is named."""
+    preset = preset_of(path)
+    return Task(
+        grid=path,
+        strategy=strategy or preset.search,
+        most=preset.trials,
+        seeds=tuple(seeds),
+        variants=tuple(variants),
+        plan=Plan(entrants=preset.entrants, rivals=preset.rivals),
+    )
+
+
+def lines_of(summaries: Sequence[Summary]) -> list[Evidence]:
+    """Row 8 of the contract's tests: each recorded grid with its preset's strategy, and what was not recorded."""
     found = []
-    chosen = [one for one in summaries if (one.strategy, one.variant) == (strategy, AS_TUNE)]
+    shipped = {name: load_preset(preset).search for name, preset in PRESETS.items()}
+    chosen = [one for one in summaries if (one.strategy, one.variant) == (shipped[promise_of(one.size)], AS_TUNE)]
     for one in chosen:
         regret, share = PROMISES[promise_of(one.size)]
         setting = f"{one.grid}, {one.size:,} configurations, {one.strategy}, {one.runs:,} seeds"
@@ -230,16 +242,12 @@ def _line(setting: str, target: Target, cause: str = "") -> Evidence:
 
 def evidence(scale: float, seed: int, *, folder: Path = FOLDER, workers: int = 2) -> Findings:
     """Row 8 for the default strategy on the committed grids, with `scale` times 1,000 seeds from `seed` on."""
-    strategy, most = default_strategy()
-    seeds = tuple(range(seed, seed + max(1, round(scale * SEEDS))))
-    tasks = [
-        Task(grid=path, strategy=strategy, most=most, seeds=seeds, variants=(AS_TUNE,))
-        for path in sorted(folder.glob("*.npz"))
-    ]
+    seeds = range(seed, seed + max(1, round(scale * SEEDS)))
+    tasks = [task_of(path, None, seeds) for path in sorted(folder.glob("*.npz"))]
     found = replay_all(tasks, workers=workers)
     summaries = [line for task, (outcomes, seconds) in found.items() for line in summarise(task, outcomes, seconds)]
     return Findings(
-        evidence=lines_of(summaries, strategy),
+        evidence=lines_of(summaries),
         results={one.grid: asdict(one) for one in summaries},
     )
 
@@ -308,7 +316,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--grids", nargs="+", type=Path, help="recorded grids (default: all in benchmarks/grids)")
     parser.add_argument("--strategies", default=",".join(STRATEGIES), help=f"of {','.join(STRATEGIES)} (default: all)")
     parser.add_argument("--seeds", default=str(SEEDS), help="runs of each: 1000, or gp=200,1000 (default 1000)")
-    parser.add_argument("--trials", help="most trials of each, as --seeds (default: the preset thorough's)")
+    parser.add_argument("--trials", help="most trials of each, as --seeds (default: the preset's)")
     parser.add_argument("--variants", default=AS_TUNE, help=f"all, or of: {', '.join(VARIANTS)} (default: {AS_TUNE})")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     options = parser.parse_args(argv)
@@ -320,7 +328,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"there is no {', '.join(unknown)}")
     try:
         options.seeds = by_strategy(options.seeds, options.strategies)
-        options.trials = by_strategy(options.trials or str(default_strategy()[1]), options.strategies)
+        options.trials = by_strategy(options.trials, options.strategies) if options.trials else {}
     except ValueError as error:
         parser.error(str(error))
     options.grids = options.grids or sorted(FOLDER.glob("*.npz"))
@@ -333,19 +341,14 @@ def main(argv: Sequence[str]) -> int:
     options = parse(argv)
     begun = record.begin(NAME, argv)
     tasks = [
-        Task(
-            grid=path,
-            strategy=strategy,
-            most=options.trials[strategy],
-            seeds=tuple(range(options.seed, options.seed + options.seeds[strategy])),
-            variants=tuple(options.variants),
-        )
+        task_of(path, strategy, range(options.seed, options.seed + options.seeds[strategy]), options.variants)
         for path in options.grids
         for strategy in options.strategies
     ]
+    tasks = [replace(task, most=options.trials.get(task.strategy, task.most)) for task in tasks]
     found = replay_all(tasks, workers=options.workers)
     summaries = [line for task, (outcomes, seconds) in found.items() for line in summarise(task, outcomes, seconds)]
-    targets = [line.target for line in lines_of(summaries, default_strategy()[0])]
+    targets = [line.target for line in lines_of(summaries)]
     begun.write(
         options.result,
         method=__doc__ or "",

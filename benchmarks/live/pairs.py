@@ -24,7 +24,6 @@ SUBJECT = "subject"
 NO_ANSWER = "no-answer"  # the time ended before two epochs were measured
 FALSE = frozenset({Verdict.FASTER, Verdict.SLOWER})
 ENTRANTS = 3  # the contender, stock and stock's clone
-ROUND_VARIANCE = 0.05**2  # what `bench` plans its rounds by
 QUARTILES_TO_DEVIATION = 1.349
 
 
@@ -45,7 +44,7 @@ def compare(
     rounds = plan_rounds(
         ENTRANTS * ready.setup_s,
         ENTRANTS * ready.round_s,
-        variance_round=ROUND_VARIANCE,
+        round_noise=None,
         left_s=contest.limit_s,
     )
     budget = Budget(total_s=contest.limit_s)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.evidence import Evidence, Findings, Tier
 from benchmarks.live import counted
-from benchmarks.live.pairs import ENTRANTS, ROUND_VARIANCE, models_of
+from benchmarks.live.pairs import ENTRANTS, models_of
 from benchmarks.live.stand import FAST, FASTEST, Experiment, Observation, Ready, Stand, repeat
 
 from infer_opt.budget import Budget
@@ -94,9 +94,7 @@ def _confirm(stand: Stand, ready: Ready, base: Stock, raced: Race, preset: Prese
         {key: raced.configs[key] for key in raced.survivors},
         ready.stock,
         generator=stand.generator,
-        rounds=plan_rounds(
-            ENTRANTS * base.setup_s, ENTRANTS * base.round_s, variance_round=ROUND_VARIANCE, left_s=CONFIRM_S
-        ),
+        rounds=plan_rounds(ENTRANTS * base.setup_s, ENTRANTS * base.round_s, round_noise=None, left_s=CONFIRM_S),
         fits=budget.fits,
         most=preset.epochs,
     )

@@ -2,8 +2,8 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from benchmarks.replaying.machine import Draw, RecordedMachine, finite
@@ -11,18 +11,30 @@ from benchmarks.replaying.truth import STOCK, Truth
 
 from infer_opt.concluding import break_ties, finalists_of, settled_race
 from infer_opt.config import TrialConfig
-from infer_opt.racing import Race
+from infer_opt.racing import Course, Race
 from infer_opt.results import Trial
-from infer_opt.rig import BASELINE
+from infer_opt.rig import BASELINE, CLONE
 from infer_opt.search.screen import promising
 from infer_opt.search.strategies import Problem, open_strategy
 from infer_opt.stats.confirm import LOOKS
 from infer_opt.stats.intervals import hodges_lehmann
-from infer_opt.stats.race import MAXIMUM_ROUNDS, RaceState, differences, judge
+from infer_opt.stats.race import HEAT_ROUNDS
+from infer_opt.workers.rounds import Round
 
-ENTRANTS, RIVALS, RESPAWN_ROUNDS, EPOCH_ROUNDS = 8, 2, 20, 20
+EPOCH_ROUNDS = 20
+MOST_HEATS = 20  # no race of so few entrants takes so many
 MARGIN = float(np.log1p(0.01))  # what a claim must clear
 DETECTABLE = 0.01  # ln(time) by which an unmeasured configuration must be faster to have been worth measuring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a screen's best are raced: `entrants` of them, `heats` of `rounds` at most, for a winner and `rivals`."""
+
+    entrants: int
+    rivals: int
+    heats: int = MOST_HEATS
+    rounds: int = HEAT_ROUNDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,82 +103,68 @@ def screen(machine: RecordedMachine, strategy: str, *, most: int, seed: int) -> 
 
 
 class Lanes:
-    """Where the values of a race come from: each entrant runs through one recorded process after another."""
+    """Where the values of a race come from: in each heat, every entrant runs through another recorded process."""
 
     def __init__(
-        self, machine: RecordedMachine, entrants: Sequence[tuple[int, int]], generator: random.Random, respawn: int
+        self, machine: RecordedMachine, entrants: Mapping[str, tuple[int, int]], generator: random.Random
     ) -> None:
         self._machine = machine
         self._generator = generator
-        self._respawn = respawn
         self._now = dict(entrants)
-        self._rows: dict[int, np.ndarray] = {}
-        self.used: dict[int, set[int]] = {index: set() for index, _ in entrants}
+        self._rows: dict[str, np.ndarray] = {}
+        self.used: dict[int, set[int]] = {index: set() for index, _ in entrants.values()}
+        self.seconds = 0.0
 
-    def row(self, number: int) -> list[float]:
-        """The values of round `number`: stock's first, then the entrants' in order."""
-        if number % self._respawn == 0:
-            self._spawn()
-        return [float(rows[number % len(rows)]) for rows in self._rows.values()]
-
-    def _spawn(self) -> None:
-        # Stock is a fresh process too; what it and its clone differ by stands for it.
-        self._rows = {STOCK: finite(self._generator.choice(self._machine.stock_raced))}
-        for index, process in self._now.items():
+    def spawn(self, keys: Sequence[str]) -> None:
+        """A fresh process of each of `keys`, of stock and of its clone."""
+        apart = finite(self._generator.choice(self._machine.stock_raced))
+        self._rows = {BASELINE: apart, CLONE: -apart}
+        for key in keys:
+            index, process = self._now[key]
             chosen = self._machine.another(index, process, self._generator)
-            self._now[index] = chosen
+            self._now[key] = index, chosen
             self.used[index].add(chosen)
             rows = finite(self._machine.raced[index, chosen])
-            self._rows[index] = np.roll(rows, -self._generator.randrange(len(rows)))
+            self._rows[key] = np.roll(rows, -self._generator.randrange(len(rows)))
+            self.seconds += self._machine.trial_s(index, chosen)
 
-    def seconds(self, index: int) -> float:
-        """What a round of an entrant takes, in seconds."""
-        return float(self._machine.grid.seconds["round_s"][index, self._now[index]])
+    def round(self, number: int, keys: Sequence[str]) -> Round:
+        """Round `number` of a heat; a process that was recorded for fewer goes round again."""
+        present = (BASELINE, CLONE, *keys)
+        return Round(
+            number=number,
+            order=present,
+            blocks={},
+            values={key: float(self._rows[key][number % len(self._rows[key])]) for key in present},
+            discarded=None,
+            lost={},
+            cost_s=0.0,
+        )
 
 
 def one_race(
-    machine: RecordedMachine, screened: Screened, generator: random.Random, *, finalists: int = 1 + RIVALS,
-    respawn: int = MAXIMUM_ROUNDS,
-) -> tuple[Race, Mapping[int, set[int]], float]:  # fmt: skip
-    """The race among the best eight of a screen, judged as `racing.race` judges; who was drawn; and its seconds.
+    machine: RecordedMachine, screened: Screened, generator: random.Random, plan: Plan
+) -> tuple[Race, Mapping[int, set[int]], float]:
+    """The race among the best of a screen, on the score sheet of `racing.race`; who was drawn; and its seconds.
 
-    Every entrant runs through one recorded process, other than the one that was screened where there is one, and round
-    it again up to 120 rounds; with `respawn` all of them are replaced by fresh ones every so many rounds. So few that
-    all can be confirmed do not race.
+    So few that all can be confirmed do not race.
     """
-    entrants = promising(screened.trials, most=ENTRANTS)
-    if len(entrants) <= finalists:
+    entrants = promising(screened.trials, most=plan.entrants)
+    if len(entrants) <= 1 + plan.rivals:
         return settled_race([trial.config.key for trial in entrants], screened.trials), {}, 0.0
-    pairs = [(machine.index[trial.config], screened.drawn[trial.config]) for trial in entrants]
-    lanes = Lanes(machine, pairs, generator, respawn)
-    keys = (BASELINE, *(trial.config.key for trial in entrants))
-    racing = set(range(len(keys)))
-    values = np.full((MAXIMUM_ROUNDS, len(keys)), np.nan)
-    rounds, seconds = 0, sum(machine.trial_s(index, process) for index, process in pairs)
-    state: RaceState | None = None
-    while rounds < MAXIMUM_ROUNDS and not (state is not None and state.is_over):
-        row = lanes.row(rounds)
-        present = sorted(racing | {0})
-        values[rounds, present] = [row[column] for column in present]
-        seconds += sum(lanes.seconds(pairs[column - 1][0]) for column in present if column)
-        rounds += 1
-        state = judge(values[:rounds], sorted(racing))
-        racing -= set(state.eliminated)
-    ratios = {
-        key: hodges_lehmann(paired)
-        for column, key in enumerate(keys)
-        if len(paired := differences(values[:rounds], column, 0))
-    }
-    raced = Race(
-        configs={trial.config.key: trial.config for trial in entrants},
-        survivors=tuple(sorted((keys[column] for column in racing), key=lambda key: ratios.get(key, 0.0))),
-        is_equivalence_set=state is not None and state.is_equivalence_set,
-        rounds=rounds,
-        discarded=0,
-        log_ratios=ratios,
-        lost={},
-    )
-    return break_ties(raced, screened.trials), lanes.used, seconds
+    challengers = {trial.config.key: trial.config for trial in entrants}
+    places = {key: (machine.index[config], screened.drawn[config]) for key, config in challengers.items()}
+    lanes = Lanes(machine, places, generator)
+    keys = (BASELINE, *challengers)
+    course = Course(keys=keys, finalists=1 + plan.rivals, racing=set(keys))
+    while not course.is_over and len(course.heats) < plan.heats:
+        lanes.spawn(course.contenders)
+        course.begin_heat()
+        for number in range(plan.rounds):
+            if not course.is_over:
+                course.add(lanes.round(number, course.contenders))
+        course.end_heat()
+    return break_ties(course.result(challengers), screened.trials), lanes.used, lanes.seconds
 
 
 def confirmed(machine: RecordedMachine, index: int, generator: random.Random) -> float:
@@ -192,18 +190,15 @@ def fastest_that_holds(machine: RecordedMachine, finalists: Sequence[int], gener
 
 
 Pick = Callable[[RecordedMachine, Sequence[int], random.Random], int]
-Variant = Callable[[RecordedMachine, Truth, Screened, int], Picked]
+Variant = Callable[[RecordedMachine, Truth, Screened, int, Plan], Picked]
 
 
 def replay_race(
-    machine: RecordedMachine, truth: Truth, screened: Screened, seed: int, *, pick: Pick = first_that_holds,
-    rivals: int = RIVALS, respawn: int = MAXIMUM_ROUNDS,
-) -> Picked:  # fmt: skip
+    machine: RecordedMachine, truth: Truth, screened: Screened, seed: int, plan: Plan, *, pick: Pick = first_that_holds
+) -> Picked:
     """Race and confirm once; the same seed draws the same race for every rule of picking."""
-    raced, used, seconds = one_race(
-        machine, screened, random.Random(f"race-{seed}"), finalists=1 + rivals, respawn=respawn
-    )
-    places = [machine.index[raced.configs[key]] for key in finalists_of(raced, most=1 + rivals)]
+    raced, used, seconds = one_race(machine, screened, random.Random(f"race-{seed}"), plan)
+    places = [machine.index[raced.configs[key]] for key in finalists_of(raced, most=1 + plan.rivals)]
     chosen = pick(machine, places, random.Random(f"confirm-{seed}"))
     drawn = set() if chosen == STOCK else {screened.drawn[machine.grid.configs[chosen]], *used.get(chosen, ())}
     return Picked(
@@ -216,20 +211,31 @@ def replay_race(
     )
 
 
-# name -> how it races and picks. The first is what `tune --preset thorough` does.
+def _with(pick: Pick = first_that_holds, **changes: Any) -> Variant:
+    """A race that differs from that of `tune` in some respects."""
+
+    def variant(machine: RecordedMachine, truth: Truth, screened: Screened, seed: int, plan: Plan) -> Picked:
+        return replay_race(machine, truth, screened, seed, replace(plan, **changes), pick=pick)
+
+    return variant
+
+
+# name -> how it races and picks.
 VARIANTS: Mapping[str, Variant] = {
     "as tune": replay_race,
-    "respawned every 20 rounds": partial(replay_race, respawn=RESPAWN_ROUNDS),
-    "fastest of 1": partial(replay_race, pick=fastest_that_holds, rivals=0),
-    "fastest of 2": partial(replay_race, pick=fastest_that_holds, rivals=1),
-    "fastest of 3": partial(replay_race, pick=fastest_that_holds, rivals=2),
-    "respawned, fastest of 3": partial(replay_race, pick=fastest_that_holds, rivals=2, respawn=RESPAWN_ROUNDS),
+    "one heat": _with(heats=1, rounds=40),
+    "two heats": _with(heats=2),
+    "longer heats": _with(rounds=20),
+    "eight entrants": _with(entrants=8),
+    "twelve entrants": _with(entrants=12),
+    "fastest of the finalists": _with(fastest_that_holds),
 }
 AS_TUNE = next(iter(VARIANTS))
 
 
 def replay(
-    machine: RecordedMachine, truth: Truth, strategy: str, *, most: int, seed: int, variants: Sequence[str] = (AS_TUNE,)
+    machine: RecordedMachine, truth: Truth, strategy: str, *, most: int, seed: int, plan: Plan,
+    variants: Sequence[str] = (AS_TUNE,),
 ) -> Outcome:  # fmt: skip
     """One tuning with `strategy`, by every one of `variants` from the same screen."""
     screened = screen(machine, strategy, most=most, seed=seed)
@@ -239,7 +245,7 @@ def replay(
         share=screened.cost_s / machine.whole_s,
         chance_left=screened.chance_left,
         is_better_left=_is_better_left(machine, truth, screened),
-        picked={name: VARIANTS[name](machine, truth, screened, seed) for name in variants},
+        picked={name: VARIANTS[name](machine, truth, screened, seed, plan) for name in variants},
     )
 
 

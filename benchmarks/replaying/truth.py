@@ -5,12 +5,15 @@ against the mean of stock and clone. With three processes that mean is itself un
 lowest of two hundred such means is low by luck: regret against it would charge a search for the grid's own noise.
 
 **Shrunk** is what regret is judged by. A configuration's true log ratio is taken as recipe effect + options effect +
-an interaction of its own; the sum of the two effects is fitted to the recorded means by least squares, and what is left
-over of each mean is kept to the share v / (v + e), where e is the variance of that mean as its processes show it and v
-the variance of interactions, by what the left-overs vary more than e explains. That is the best linear prediction given
-all that was recorded; regret against its minimum is what a pick loses, in expectation, against the best pick that
-somebody who had the whole grid could make. Which draws the search saw does not matter to it. What the whole grid itself
-cannot tell is not in it: `blind` says how much that best pick is to be expected to lose against the true best.
+an interaction of its own; the sum of the two effects is fitted to the recorded means by least squares, weighted by
+what is known of each, and what is left over of each mean is kept to the share v / (v + e), where e is the variance of
+that mean as its processes show it and v the variance of interactions, by what the left-overs vary more than e
+explains. How far processes differ is a matter of the options above all (on one recorded machine one of two cores ran
+at 1.6 times the speed of the other: sessions of one thread have two speeds), so each e is drawn towards that of the
+same options. That is the best linear prediction given all that was recorded; regret against its minimum is what a pick
+loses, in expectation, against the best pick that somebody who had the whole grid could make. Which draws the search
+saw does not matter to it. What the whole grid itself cannot tell is not in it: `blind` says how much that best pick is
+to be expected to lose against the true best.
 
 **Held out** checks that without any model: on a process that the search did not draw for its pick, the pick against
 what the other processes of the whole grid say is best. One such difference is as noisy as a process; their mean is not.
@@ -28,6 +31,8 @@ from benchmarks.replaying.machine import RecordedMachine, finite
 from infer_opt.stats.intervals import hodges_lehmann
 
 PRIOR_PROCESSES = 4.0  # how many degrees of freedom the pooled variance between processes counts beside one's own
+LEAST_VARIANCE = 1e-8  # of a mean: nothing was recorded to more than a hundredth of a per cent
+BISECTIONS = 30
 DRAWS = 2000  # of what may be true
 STOCK = -1  # the place of stock, whose log ratio is 0 by definition
 
@@ -36,7 +41,7 @@ STOCK = -1  # the place of stock, whose log ratio is 0 by definition
 class Truth:
     """ln(time / stock's time) by configuration; nan where it cannot be used. `per_process` has a column a process.
 
-    `process_spread` is the pooled standard deviation between processes, `interaction_spread` that of what recipe and
+    `process_spread` is the median standard deviation between processes, `interaction_spread` that of what recipe and
     options do not add up to; `error` is the standard error of a raw value. `blind` is a share: 0.01 is 1 %.
     """
 
@@ -82,7 +87,7 @@ def find_truth(machine: RecordedMachine) -> Truth:
     raw = np.full(grid.size, np.nan)
     raw[ran] = np.nanmean(per_process[ran], axis=1)
     counts = np.isfinite(per_process).sum(axis=1)
-    variance, pooled = between_processes(per_process, counts)
+    variance, typical = between_processes(per_process, counts, [config.options for config in grid.configs])
     error = np.sqrt(variance / np.maximum(counts, 1))
     shrunk, interaction = shrink(grid, raw, error, np.flatnonzero(ran))
     return Truth(
@@ -90,14 +95,14 @@ def find_truth(machine: RecordedMachine) -> Truth:
         shrunk=shrunk,
         per_process=per_process,
         error=error,
-        process_spread=pooled**0.5,
+        process_spread=typical**0.5,
         interaction_spread=interaction**0.5,
         blind=expected_loss(shrunk, error, interaction),
     )
 
 
-def between_processes(per_process: Floats, counts: np.ndarray) -> tuple[Floats, float]:
-    """Each configuration's variance between processes, drawn towards the pooled one; and the pooled one.
+def between_processes(per_process: Floats, counts: np.ndarray, options: Sequence[Hashable]) -> tuple[Floats, float]:
+    """Each configuration's variance between processes, drawn towards that of equal options; and the typical one.
 
     Source: Smyth 2004, "Linear models and empirical Bayes methods": the moderated variance.
     """
@@ -105,12 +110,21 @@ def between_processes(per_process: Floats, counts: np.ndarray) -> tuple[Floats, 
     own = np.zeros(len(counts))
     own[many] = np.nanvar(per_process[many], axis=1, ddof=1)
     degrees = np.where(many, counts - 1, 0)
-    pooled = float((degrees * own).sum() / degrees.sum()) if degrees.sum() else 0.0
-    return (PRIOR_PROCESSES * pooled + degrees * own) / (PRIOR_PROCESSES + degrees), pooled
+    typical = float(np.median(own[many])) if many.any() else 0.0
+    towards = np.empty(len(counts))
+    for level in dict.fromkeys(options):
+        members = np.array([one == level for one in options])
+        known = degrees[members].sum()
+        pooled = (PRIOR_PROCESSES * typical + (degrees * own)[members].sum()) / (PRIOR_PROCESSES + known)
+        towards[members] = pooled
+    return (PRIOR_PROCESSES * towards + degrees * own) / (PRIOR_PROCESSES + degrees), typical
 
 
 def shrink(grid: Grid, raw: Floats, error: Floats, ran: np.ndarray) -> tuple[Floats, float]:
-    """The raw values drawn towards recipe + options, and the variance of what those do not add up to."""
+    """The raw values drawn towards recipe + options, and the variance of what those do not add up to.
+
+    Source: Paule & Mandel 1982, "Consensus values and weighting factors": the variance that explains the left-overs.
+    """
     found = np.full(len(raw), np.nan)
     if not len(ran):
         return found, 0.0
@@ -123,16 +137,23 @@ def shrink(grid: Grid, raw: Floats, error: Floats, ran: np.ndarray) -> tuple[Flo
             _levels([config.batch for config in configs]),
         ]
     )
-    fitted = design @ np.linalg.lstsq(design, raw[ran], rcond=None)[0]
-    left = raw[ran] - fitted
     degrees = len(ran) - int(np.linalg.matrix_rank(design))
     if degrees < 1:  # as many effects as values: nothing can be said of interactions
         return np.where(np.isfinite(raw), raw, np.nan), 0.0
-    interaction = max(0.0, float((left**2).sum() / degrees - (error[ran] ** 2).mean()))
-    noise = error[ran] ** 2
-    share = np.divide(interaction, interaction + noise, out=np.ones_like(noise), where=interaction + noise > 0)
-    found[ran] = fitted + share * left
+    noise = np.maximum(error[ran] ** 2, LEAST_VARIANCE)
+    low, high = 0.0, float(np.var(raw[ran])) + LEAST_VARIANCE
+    for _ in range(BISECTIONS):
+        interaction = (low + high) / 2
+        left = raw[ran] - _fitted(design, raw[ran], noise + interaction)
+        low, high = (interaction, high) if (left**2 / (noise + interaction)).sum() > degrees else (low, interaction)
+    fitted = _fitted(design, raw[ran], noise + interaction)
+    found[ran] = fitted + interaction / (interaction + noise) * (raw[ran] - fitted)
     return found, interaction
+
+
+def _fitted(design: Floats, values: Floats, variance: Floats) -> Floats:
+    weights = variance**-0.5
+    return np.asarray(design @ np.linalg.lstsq(design * weights[:, None], values * weights, rcond=None)[0])
 
 
 def expected_loss(shrunk: Floats, error: Floats, interaction: float) -> float:

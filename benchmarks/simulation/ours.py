@@ -5,33 +5,37 @@ rule with a form of its own here is `epoch_values`, Hodges-Lehmann over a whole 
 one, and `confirmed` to `confirming.confirm`.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from benchmarks.simulation.noise import Array, Noise, blocks
+from benchmarks.simulation.noise import ROUND_SD, Array, Noise, blocks
 
+from infer_opt.concluding import finalists_of
 from infer_opt.confirming import plan_rounds
+from infer_opt.racing import Course
 from infer_opt.results import Verdict
+from infer_opt.rig import BASELINE, CLONE
 from infer_opt.stats.confirm import LOOKS, Decision, decide_all
 from infer_opt.stats.intervals import hodges_lehmann, hodges_lehmann_error, mean_interval
-from infer_opt.stats.race import judge
+from infer_opt.stats.race import HEAT_ROUNDS
+from infer_opt.workers.rounds import Round
 
 CHUNK = 250  # repeats that are drawn at a time: a few ten megabytes
-PLANNED_VARIANCE = 0.05**2  # of a round's difference, as tuning assumes it before the first epoch
 SCREEN_ROUNDS = 5
 ENTRANTS, FINALISTS = 8, 3
-RACE_ROUNDS, RACE_STEP = 30, 5  # as many as a minute leaves; judged after every fifth, which only eliminates later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What an epoch takes, in seconds: `come_up_s` and `warm_up_s` for each process, one after another; then rounds."""
+    """What an epoch takes, in seconds: `come_up_s` and `warm_up_s` for each process, then `block_s` for each block.
 
-    come_up_s: float = 0.6
-    warm_up_s: float = 0.45
-    block_s: float = 0.012
+    As recorded on two cores (benchmarks/grids): a process comes up in 0.32 s, two at a time, and warms up alone.
+    """
+
+    come_up_s: float = 0.16
+    warm_up_s: float = 0.41
+    block_s: float = 0.0143
     processes: int = 3
 
     @property
@@ -50,7 +54,7 @@ class Costs:
 
     def rounds_within(self, seconds: float) -> int:
         """The rounds of an epoch that a confirmation of this length plans."""
-        return plan_rounds(self.setup_s, self.round_s, variance_round=PLANNED_VARIANCE, left_s=seconds)
+        return plan_rounds(self.setup_s, self.round_s, round_noise=ROUND_SD, left_s=seconds)
 
     def epochs_within(self, seconds: float, rounds: int) -> int:
         """How many whole epochs fit."""
@@ -199,27 +203,32 @@ def _promising(rounds: Array) -> list[int]:
 
 
 def _raced(noise: Noise, rng: np.random.Generator, truth: Array, entrants: Sequence[int]) -> list[int]:
-    """Who is confirmed, the best first; nobody where stock leads."""
+    """Who is confirmed, the best first; nobody where stock leads. On the score sheet of the real race."""
     if len(entrants) <= FINALISTS:
         return list(entrants)
-    costs = Costs(processes=len(entrants) + 1)
-    at_s = np.arange(RACE_ROUNDS) * costs.round_s + rng.random((len(entrants) + 1, RACE_ROUNDS)) * costs.round_s
-    values = blocks(noise, at_s[None], rng)[0].T + np.append(truth[list(entrants)], 0.0)  # stock is the last column
-    live = tuple(range(len(entrants) + 1))
-    seen = values.copy()
-    for count in range(RACE_STEP, RACE_ROUNDS + 1, RACE_STEP):
-        state = judge(seen[:count], live)
-        live = state.survivors
-        seen[count:, [one for one in state.eliminated if one != len(entrants)]] = math.nan  # stock stays
-        if state.is_over:
-            seen = seen[:count]
-            break
-    stock = len(entrants)
-    ratios = {one: hodges_lehmann((seen[:, one] - seen[:, stock])[np.isfinite(seen[:, one])]) for one in live}
-    if state.is_equivalence_set and stock in live:
+    keys = (BASELINE, *map(str, entrants))
+    course = Course(keys=keys, finalists=FINALISTS, racing=set(keys))
+    begin_s = 0.0
+    while not course.is_over:
+        present = (*course.contenders, CLONE, BASELINE)
+        costs = Costs(processes=len(present))
+        rounds = np.arange(HEAT_ROUNDS) + rng.random((len(present), HEAT_ROUNDS))
+        values = blocks(noise, begin_s + rounds[None] * costs.round_s, rng)[0]
+        values[:-2] += truth[[int(key) for key in course.contenders], None]
+        course.begin_heat()
+        for number in range(HEAT_ROUNDS):
+            if not course.is_over:
+                course.add(_round(number, dict(zip(present, values[:, number], strict=True))))
+        course.end_heat()
+        begin_s += costs.epoch_s(HEAT_ROUNDS)
+    raced = course.result({})
+    if raced.is_equivalence_set and BASELINE in raced.survivors:
         return []
-    ranked = sorted((one for one in live if one != stock and ratios[one] < 0.0), key=lambda one: ratios[one])
-    return [entrants[one] for one in ranked[:FINALISTS]]
+    return [int(key) for key in finalists_of(raced, most=FINALISTS)]
+
+
+def _round(number: int, values: Mapping[str, float]) -> Round:
+    return Round(number=number, order=tuple(values), blocks={}, values=values, discarded=None, lost={}, cost_s=0.0)
 
 
 def _confirmed_twice(

@@ -16,7 +16,7 @@ from infer_opt.stats.confirm import LOOKS, decide
 from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM, hodges_lehmann, median_interval
 from infer_opt.stats.tails import quantile
 
-ROUNDS = 23  # what `plan_rounds` gives an epoch of three small models when time is no object
+ROUNDS = Costs().rounds_within(3600.0)  # of an epoch of three small models when time is no object
 SECONDS = {0.10: 15.0, 0.05: 30.0, 0.03: 60.0}  # gain -> within which it should be found
 TAIL_PROCESSES = 9
 SCALE_NS = 2_000_000

@@ -263,7 +263,7 @@ def _paired(
 
 
 def _confirm(rig: Rig, base: Stock, subject: Party, setup: Setup, *, budget: Budget, show: Show) -> Confirmation:
-    rounds = plan_rounds(3 * base.setup_s, 3 * base.round_s, variance_round=0.05**2, left_s=budget.left_s)
+    rounds = plan_rounds(3 * base.setup_s, 3 * base.round_s, round_noise=None, left_s=budget.left_s)
     done = 0
 
     def fits(cost_s: float) -> bool:

@@ -14,7 +14,9 @@ from infer_opt.workers.rounds import Entrant, Round, measure_round
 
 MOST_DISCARDED = 0.2
 TRIES = 1.5  # rounds that an epoch may try for each that it needs, before it counts as disturbed
-EPOCH_VARIANCE = 0.02**2  # before any epoch was seen: what fresh processes of small models differ by, squared
+EPOCH_VARIANCE = 0.012**2  # before any epoch was seen: what fresh processes differ by in recorded spaces, squared
+ROUND_NOISE = 0.05  # before any paired round was seen: ln(time), of equals
+LEAST_NOISE, MOST_NOISE = 0.01, 0.2  # what a few rounds seem to stray by is held within these
 FEWEST_ROUNDS = 8
 
 
@@ -210,10 +212,15 @@ def _comparison(config: TrialConfig, decision: Decision, key: str, epochs: Seque
     )
 
 
-def plan_rounds(setup_s: float, round_s: float, *, variance_round: float, left_s: float) -> int:
-    """Rounds an epoch: the most precise share of the time, fewer when four epochs would not fit into `left_s`."""
+def plan_rounds(setup_s: float, round_s: float, *, round_noise: float | None, left_s: float) -> int:
+    """Rounds an epoch: the most precise share of the time, fewer when four epochs would not fit into `left_s`.
+
+    Arguments:
+        round_noise: the standard deviation of a paired round of equals (ln), as seen; None when nobody has seen it.
+    """
+    noise = ROUND_NOISE if round_noise is None else min(max(round_noise, LEAST_NOISE), MOST_NOISE)
     best = rounds_per_epoch(
-        max(setup_s, 1e-3), max(round_s, 1e-4), variance_round=variance_round, variance_epoch=EPOCH_VARIANCE
+        max(setup_s, 1e-3), max(round_s, 1e-4), variance_round=noise**2, variance_epoch=EPOCH_VARIANCE
     )
     affordable = int((left_s / LOOKS[0] - setup_s) / max(round_s, 1e-4))
     return max(FEWEST_ROUNDS, min(best, affordable))

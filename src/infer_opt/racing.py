@@ -1,24 +1,32 @@
-"""The race: all promising configurations live at once, eliminated by paired rounds. It picks; it claims nothing."""
+"""The race: the promising ones live at once, in heats of fresh processes. It picks; it claims nothing."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from infer_opt.config import TrialConfig
 from infer_opt.errors import ModelError
 from infer_opt.rig import BASELINE, CLONE, Rig
-from infer_opt.stats.intervals import hodges_lehmann
-from infer_opt.stats.race import MAXIMUM_ROUNDS, RaceState, differences, judge
+from infer_opt.stats.intervals import FloatArray, hodges_lehmann
+from infer_opt.stats.race import HEAT_ROUNDS, HEATS_A_CUT, allowance, cut, judge
 from infer_opt.workers.rounds import Entrant, Round, measure_round
+
+TRIES = 1.5  # rounds that a heat may try for each that it needs
+FEWEST_FOR_NOISE = 8  # rounds
+NORMAL_MAD = 1.4826  # standard deviations of a normal for each of its median absolute deviations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
     """Who is left, the best first; `baseline` among the keys means that stock was not beaten.
 
-    `log_ratios` are each entrant's Hodges-Lehmann ln(time / baseline's time) over the rounds it was in.
+    `log_ratios` are each entrant's ln(time / baseline's time), the mean over the heats that it was in of Hodges-
+    Lehmann over rounds; `rounds` were run in `heats` sets of fresh processes. `round_noise` is the standard
+    deviation of ln(clone's time / baseline's time) between rounds of one heat, None below eight rounds: how much a
+    round of two equals strays on this machine, now.
     """
 
     configs: Mapping[str, TrialConfig]
@@ -28,77 +36,160 @@ class Race:
     discarded: int
     log_ratios: Mapping[str, float]
     lost: Mapping[str, str]
+    heats: int = 0
+    round_noise: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Course:
+    """A race under way: who is in it, and every undisturbed round so far. Mutable: it is the race's score sheet.
+
+    `rows` are (rounds, entrants), nan for the absent; `heats` hold ln(time / baseline's time) of each round by entrant,
+    the clone among them.
+    """
+
+    keys: tuple[str, ...]
+    finalists: int
+    racing: set[str]
+    rows: list[list[float]] = field(default_factory=list)
+    heats: list[dict[str, list[float]]] = field(default_factory=list)
+    discarded: int = 0
+    lost: dict[str, str] = field(default_factory=dict)
+    is_alike: bool = False
+    is_settled: bool = False
+
+    @property
+    def contenders(self) -> list[str]:
+        """Who is still in it, stock apart."""
+        return [key for key in self.keys if key in self.racing and key != BASELINE]
+
+    @property
+    def is_over(self) -> bool:
+        """The finalists and their order are settled, one is left, or all are alike over more than one process each."""
+        return self.is_settled or self.is_alike or len(self.racing) == 1 or not self.contenders
+
+    @property
+    def values(self) -> FloatArray:
+        """The rounds as a matrix."""
+        return np.array(self.rows, dtype=np.float64).reshape(len(self.rows), len(self.keys))
+
+    def begin_heat(self) -> None:
+        """Everybody who is in it was started anew."""
+        self.heats.append({})
+
+    def add(self, found: Round) -> None:
+        """Count a round, and let those go that no luck of a process explains."""
+        self.racing -= set(found.lost)
+        self.lost |= {key: error.what for key, error in found.lost.items()}
+        if found.discarded is not None:
+            self.discarded += 1
+            return
+        self.rows.append([found.values.get(key, np.nan) for key in self.keys])
+        for key, value in found.values.items():
+            self.heats[-1].setdefault(key, []).append(value - found.values[BASELINE])
+        live = [index for index, key in enumerate(self.keys) if key in self.racing]
+        state = judge(self.values, live, allowed=allowance(len(self.heats)))
+        self.racing -= {self.keys[index] for index in state.eliminated}
+        self.is_alike = state.is_equivalence_set and len(self.heats) > 1  # equal in one process is not enough
+
+    def end_heat(self) -> None:
+        """After every second heat the slower half goes; when nobody has to go any more, the order is settled."""
+        if len(self.heats) % HEATS_A_CUT or self.is_over:
+            return
+        if len(self.contenders) <= self.finalists:
+            self.is_settled = True
+            return
+        seen = {key: self.by_heat(key) for key in self.keys if key in self.racing}
+        kept = cut({key: values for key, values in seen.items() if values}, least=self.finalists)
+        # Whoever was in no undisturbed round is not judged.
+        self.racing = set(kept) | {key for key, values in seen.items() if not values}
+        self.is_settled = len(self.contenders) <= 1
+
+    def by_heat(self, key: str) -> list[float]:
+        """An entrant's Hodges-Lehmann value in each heat that it was in."""
+        return [hodges_lehmann(heat[key]) for heat in self.heats if heat.get(key)]
+
+    def log_ratios(self) -> dict[str, float]:
+        """Of everyone that was in a round with stock: the mean over heats, for processes are what replicates."""
+        seen = {key: self.by_heat(key) for key in self.keys}
+        return {key: sum(values) / len(values) for key, values in seen.items() if values}
+
+    def result(self, challengers: Mapping[str, TrialConfig]) -> Race:
+        """Where it stands."""
+        ratios = self.log_ratios()
+        return Race(
+            configs={key: config for key, config in challengers.items() if key in ratios or key in self.racing},
+            survivors=tuple(sorted(self.racing, key=lambda key: ratios.get(key, 0.0))),
+            is_equivalence_set=self.is_alike,
+            rounds=len(self.rows),
+            discarded=self.discarded,
+            log_ratios=ratios,
+            lost=self.lost,
+            heats=len(self.heats),
+            round_noise=self.round_noise,
+        )
+
+    @property
+    def round_noise(self) -> float | None:
+        """By the median deviation from each heat's own median: a burst is not what rounds usually stray by."""
+        heats = [heat[CLONE] for heat in self.heats if heat.get(CLONE)]
+        strays = [abs(value - float(np.median(heat))) for heat in heats for value in heat]
+        return NORMAL_MAD * float(np.median(strays)) if len(strays) >= FEWEST_FOR_NOISE else None
 
 
 def race(
     rig: Rig, challengers: Mapping[str, TrialConfig], stock: TrialConfig, *, generator: random.Random,
-    goes_on: Callable[[float], bool],
+    goes_on: Callable[[float], bool], finalists: int = 1,
 ) -> Race:  # fmt: skip
-    """Race `challengers` against stock and its clone until one is left, all are alike, or `goes_on` says stop.
+    """Race `challengers` against stock and its clone until so many are left in order, all are alike, or time is over.
+
+    Heats of ten rounds: then everyone who is left is started anew, for a process keeps its luck as long as it lives.
 
     Arguments:
-        goes_on: is asked before each round with its expected cost in seconds.
+        goes_on: is asked before each heat but the first and before each round, with the expected cost in seconds.
+        finalists: how many are to be confirmed; two more heats settle their order.
     """
-    entrants, lost = rig.enter({BASELINE: stock, CLONE: stock} | dict(challengers), generator)
-    try:
-        return _run(rig, entrants, lost, generator, goes_on)
-    finally:
-        for entrant in entrants.values():
-            entrant.worker.close()
-
-
-def _run(
-    rig: Rig, live: dict[str, Entrant], lost: dict[str, str], generator: random.Random, goes_on: Callable[[float], bool]
-) -> Race:
-    keys = tuple(key for key in live if key != CLONE)
-    configs = {key: live[key].config for key in keys if key != BASELINE}
-    everyone = dict(live)
-    racing = set(keys)
-    rows: list[list[float]] = []
-    discarded, cost_s = 0, 0.0
-    state: RaceState | None = None
-    while len(rows) + discarded < MAXIMUM_ROUNDS and goes_on(cost_s) and not (state is not None and state.is_over):
+    course = Course(keys=(BASELINE, *challengers), finalists=finalists, racing={BASELINE, *challengers})
+    setup_s = 0.0
+    while not course.is_over and (not course.heats or goes_on(setup_s)):
+        begin = time.monotonic()
         # Stock and its clone are in every round, whether or not stock has lost already.
-        present = {key: everyone[key] for key in everyone if key in racing or key in (BASELINE, CLONE)}
+        present = {BASELINE: stock, CLONE: stock} | {key: challengers[key] for key in course.contenders}
+        entrants, missing = rig.enter(present, generator)
+        setup_s = time.monotonic() - begin
+        course.lost |= missing
+        course.racing -= set(missing)
+        course.begin_heat()
+        try:
+            went_on = _heat(rig, course, entrants, generator, goes_on)
+        finally:
+            for entrant in entrants.values():
+                entrant.worker.close()
+        if not went_on:
+            break
+        course.end_heat()
+    return course.result(challengers)
+
+
+def _heat(
+    rig: Rig, course: Course, entrants: dict[str, Entrant], generator: random.Random, goes_on: Callable[[float], bool]
+) -> bool:
+    """Rounds of these processes; whether it makes sense to go on."""
+    tried, kept, cost_s = 0, len(course.rows), 0.0
+    while len(course.rows) - kept < HEAT_ROUNDS and tried < TRIES * HEAT_ROUNDS and not course.is_over:
+        if not goes_on(cost_s):
+            return False
+        present = {key: one for key, one in entrants.items() if key in course.racing or key in (BASELINE, CLONE)}
         found = measure_round(
             present,
-            number=len(rows) + discarded,
+            number=tried,
             objective=rig.objective,
             generator=generator,
             watch=rig.watch,
             timeout_s=rig.timeout_s,
         )
-        cost_s = found.cost_s
-        racing -= _drop(found, everyone, lost)
-        if found.discarded is not None:
-            discarded += 1
-            continue
-        rows.append([found.values.get(key, np.nan) for key in keys])
-        state = judge(np.array(rows), [index for index, key in enumerate(keys) if key in racing])
-        racing -= {keys[index] for index in state.eliminated}
-    values = np.array(rows).reshape(len(rows), len(keys))
-    ratios = _log_ratios(values, keys)
-    return Race(
-        configs=configs,
-        survivors=tuple(sorted(racing, key=lambda key: ratios.get(key, 0.0))),
-        is_equivalence_set=state is not None and state.is_equivalence_set,
-        rounds=len(rows),
-        discarded=discarded,
-        log_ratios=ratios,
-        lost=lost,
-    )
-
-
-def _drop(found: Round, everyone: dict[str, Entrant], lost: dict[str, str]) -> set[str]:
-    for key, error in found.lost.items():
-        if key in (BASELINE, CLONE):
-            raise ModelError(f"the stock session died in the race: {error.what}")
-        everyone.pop(key).worker.close()
-        lost[key] = error.what
-    return set(found.lost)
-
-
-def _log_ratios(values: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", keys: Sequence[str]) -> dict[str, float]:
-    reference = keys.index(BASELINE)
-    paired = {key: differences(values, index, reference) for index, key in enumerate(keys)}
-    return {key: hodges_lehmann(difference) for key, difference in paired.items() if len(difference)}
+        for key in {BASELINE, CLONE} & set(found.lost):
+            raise ModelError(f"the stock session died in the race: {found.lost[key].what}")
+        tried, cost_s = tried + 1, found.cost_s
+        course.add(found)
+    return len(course.rows) > kept  # on a machine that is disturbed throughout, another heat finds no more

@@ -228,6 +228,7 @@ def _race(
             base.result.config,
             generator=setup.generator,
             goes_on=lambda cost_s: budget.fits(cost_s, reserve_s=reserve),
+            finalists=finalists,
         )
         raced = concluding.break_ties(found, trials) if found.rounds else raced
     raced = replace(raced, survivors=concluding.finalists_of(raced, most=finalists))
@@ -247,7 +248,7 @@ def _confirm(
         contenders.popitem()  # a proof of the winner comes before rivals
     setup_s = base.setup_s * (len(contenders) + 2)
     round_s = base.round_s * (len(contenders) + 2)
-    rounds = plan_rounds(setup_s, round_s, variance_round=0.05**2, left_s=budget.left_s - WRITING_S)
+    rounds = plan_rounds(setup_s, round_s, round_noise=raced.round_noise, left_s=budget.left_s - WRITING_S)
     seen = list(notebook.epochs)
 
     def keep(epoch: Epoch) -> None:

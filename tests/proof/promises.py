@@ -182,7 +182,8 @@ def flattery() -> float:
 def best_lost_in_the_race() -> float:
     lost = 0
     for seed in range(30):
-        machine = Machine(seed=seed, latency_ns={FAST: 0.997 * MS}, noise=0.03)
+        # Rounds that stray by far more than a process's luck, so that only the evidence itself protects the best.
+        machine = Machine(seed=seed, latency_ns={FAST: 0.997 * MS}, noise=0.3)
         rivals = {config.key: config for config in identical(4)}
         left = iter(range(60))
         found = race(
@@ -194,6 +195,16 @@ def best_lost_in_the_race() -> float:
         )
         lost += FAST.key not in found.survivors
     return lost / 30
+
+
+def best_lost_to_luck() -> float:
+    """The share of races that lose the best of eight, by 2 %, where rounds stray by 1 % and processes differ by 1 %."""
+    lost, rivals = 0, {config.key: config for config in identical(8)}
+    for seed in range(40):
+        machine = Machine(seed=seed, noise=0.01, process_effect=0.01, latency_ns={FAST: 0.98 * MS})
+        found = race(make_rig(machine), rivals, STOCK, generator=random.Random(seed), goes_on=always)
+        lost += FAST.key not in found.survivors
+    return lost / 40
 
 
 # Looks

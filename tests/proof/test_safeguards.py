@@ -18,6 +18,7 @@ import pytest
 
 from fakes import MS, FakeRig, FakeWorker
 from infer_opt import confirming, measure
+from infer_opt import racing as chapter
 from infer_opt.config import TrialConfig
 from infer_opt.confirming import Epoch
 from infer_opt.measure import ClockCost, Plan, plan_block
@@ -242,6 +243,16 @@ SAFEGUARDS = {
         wrong=promises.best_lost_in_the_race,
         limit=tolerated(FIVE_PER_CENT, 30),
         without=(Replaced(owner=racing, name="is_eliminated", by=by_a_repeated_sign_test),),
+    ),
+    "fresh processes in each heat": Mutation(
+        named="Choosing and claiming are kept apart",
+        promise="the truly fastest is seldom lost to a luckier process",
+        wrong=promises.best_lost_to_luck,
+        limit=tolerated(FIVE_PER_CENT, 40),
+        without=(
+            Replaced(owner=chapter, name="HEAT_ROUNDS", by=80),
+            Replaced(owner=chapter, name="allowance", by=lambda heats: 0.0),
+        ),
     ),
     "corrected looks": Mutation(
         named="Looks",

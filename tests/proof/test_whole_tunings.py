@@ -3,7 +3,6 @@
 The figures are shares over seeded worlds; `most_allowed` gives how many failures chance explains at the target.
 """
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from fakes import MS, make_rig
 from infer_opt.confirming import Confirmation
 from infer_opt.racing import race
 from infer_opt.results import Verdict
-from infer_opt.rig import CLONE
 from proof.worlds import (
     FAST,
     STOCK,
@@ -71,43 +69,17 @@ def seems_faster(found: Confirmation) -> bool:
 
 def test_the_truly_best_is_seldom_lost_in_the_race() -> None:
     rivals = {config.key: config for config in identical(8)}
+    slow = [config for config in rivals.values() if config != FAST][:3]
     found = []
     for shape in Noise:
         for seed in range(6):
             machine = machine_with(shape, seed)
-            machine.latency_ns = {FAST: 0.98 * MS}
+            machine.latency_ns = {FAST: 0.98 * MS} | dict.fromkeys(slow, 1.1 * MS)
             found.append(race(make_rig(machine), rivals, STOCK, generator=random.Random(seed), goes_on=always))
 
     lost = sum(FAST.key not in one.survivors for one in found)
     assert lost <= most_allowed(0.05, len(found))
-    # It was a race, in which others left, and the best mostly led at its end.
-    assert sum(len(one.survivors) < 9 for one in found) > len(found) / 4
-    assert sum(one.survivors[0] == FAST.key for one in found) > len(found) / 2
-
-
-def test_a_race_loses_the_fastest_to_nobody_but_a_luckier_process() -> None:
-    # On a quiet machine a race sees the luck of processes as if it were theirs for ever: they come up once. What it
-    # guarantees is that the fastest of these processes stays. (The truly best, by 2 %, leaves one such race in nine.)
-    rivals = {config.key: config for config in identical(8)}
-    lost, lucky = 0, 0
-    for seed in range(40):
-        machine = Machine(seed=seed, noise=0.01, process_effect=0.01, latency_ns={FAST: 0.98 * MS})
-        found = race(make_rig(machine), rivals, STOCK, generator=random.Random(seed), goes_on=always)
-        fastest = fastest_process(machine)
-        lost += fastest not in found.survivors
-        lucky += fastest != FAST.key
-
-    assert lost <= most_allowed(0.05, 40)
-    assert lucky > 5
-
-
-def fastest_process(machine: Machine) -> str:
-    """Whose process is the fastest that came up, its luck included; the clone does not race."""
-    log_ns = {
-        worker.name.partition("#")[0]: math.log(machine.true_ns(worker.config)) + worker.effect
-        for worker in machine.workers
-    }
-    return min((key for key in log_ns if key != CLONE), key=log_ns.__getitem__)
+    assert all(len(one.survivors) < 9 for one in found)  # it was a race, in which others left
 
 
 def test_a_winner_by_ten_per_cent_among_many_equals_is_found_and_named() -> None:

@@ -460,7 +460,7 @@ def test_an_epoch_with_too_few_quiet_rounds_has_no_value() -> None:
 @pytest.mark.parametrize(
     ("setup_s", "round_s", "left_s", "rounds"),
     [
-        (2.0, 0.05, 600.0, 16),
+        (2.0, 0.05, 600.0, 26),
         (2.0, 1.0, 600.0, 8),  # slow runs: fewer rounds
         (60.0, 0.01, 6000.0, 40),  # costly processes: more of each
         (2.0, 0.05, 11.3, 16),
@@ -471,4 +471,9 @@ def test_an_epoch_with_too_few_quiet_rounds_has_no_value() -> None:
 def test_rounds_of_an_epoch_are_planned_by_their_costs(
     setup_s: float, round_s: float, left_s: float, rounds: int
 ) -> None:
-    assert plan_rounds(setup_s, round_s, variance_round=0.05**2, left_s=left_s) == rounds
+    assert plan_rounds(setup_s, round_s, round_noise=None, left_s=left_s) == rounds
+
+
+@pytest.mark.parametrize(("round_noise", "rounds"), [(0.0, 8), (0.02, 11), (0.06, 32), (3.0, 40)])
+def test_the_less_rounds_stray_the_fewer_an_epoch_takes(round_noise: float, rounds: int) -> None:
+    assert plan_rounds(2.0, 0.05, round_noise=round_noise, left_s=600.0) == rounds

@@ -8,32 +8,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from benchmarks import replay
 from benchmarks.grid_file import Grid, RecordedFailure, save
 from benchmarks.replay import Summary, Task, by_strategy, lines_of, promise_of, replay_all, samples, summarise
+from benchmarks.replaying import run
 from benchmarks.replaying.machine import READ_S, RecordedMachine
 from benchmarks.replaying.run import (
     AS_TUNE,
     VARIANTS,
     Lanes,
+    Outcome,
+    Plan,
     fastest_that_holds,
     first_that_holds,
     one_race,
     screen,
 )
-from benchmarks.replaying.run import replay as replay_once
-from benchmarks.replaying.truth import STOCK, find_truth
+from benchmarks.replaying.truth import STOCK, Truth, find_truth
 
 from infer_opt.config import Quantisation, Recipe, SessionOptions, Spin, TrialConfig
+from infer_opt.presets import load_preset
 from infer_opt.results import FailureKind, TrialFailure, TrialResult
 from infer_opt.stats.intervals import Values
 
 RECIPES = (Recipe(), Recipe(quantise=Quantisation()), Recipe(normalise=True))
 OPTIONS = tuple(SessionOptions(intra_threads=threads, spin=spin) for threads in (0, 2) for spin in (None, Spin.NEVER))
 SPACE = tuple(TrialConfig(recipe=recipe, options=options) for recipe in RECIPES for options in OPTIONS)[1:]
+PLAN = Plan(entrants=8, rivals=2)
 TRUTH = [0.3 * (config.recipe == RECIPES[1]) + 0.02 * index for index, config in enumerate(SPACE)]
+
+
+def replay_once(
+    machine: RecordedMachine, truth: Truth, strategy: str, *, most: int, seed: int, variants: Sequence[str] = (AS_TUNE,)
+) -> Outcome:
+    return run.replay(machine, truth, strategy, most=most, seed=seed, plan=PLAN, variants=variants)
 
 
 def made_grid(
@@ -170,7 +181,7 @@ def test_the_race_runs_on_processes_that_were_not_screened() -> None:
 
     for seed in range(5):
         screened = screen(machine, "exhaustive", most=11, seed=seed)
-        raced, used, _ = one_race(machine, screened, random.Random(seed))
+        raced, used, _ = one_race(machine, screened, random.Random(seed), replace(PLAN, heats=1))
         assert raced.rounds and len(used) == 8
         for index, processes in used.items():
             assert screened.drawn[SPACE[index]] not in processes
@@ -178,37 +189,40 @@ def test_the_race_runs_on_processes_that_were_not_screened() -> None:
 
 def test_a_race_goes_round_its_process_again_after_thirty_rounds() -> None:
     machine = RecordedMachine(made_grid(noise=0.1))
-    lanes = Lanes(machine, [(0, 0), (5, 1)], random.Random(0), 120)
+    lanes = Lanes(machine, {"a": (0, 0), "b": (5, 1)}, random.Random(0))
+    lanes.spawn(["a", "b"])
 
-    rows = [lanes.row(number) for number in range(60)]
+    rounds = [lanes.round(number, ["a", "b"]).values for number in range(60)]
 
-    assert rows[:30] == rows[30:]
-    assert len({row[1] for row in rows}) == 30
+    assert rounds[:30] == rounds[30:]
+    assert len({values["a"] for values in rounds}) == 30
 
 
-def test_a_respawning_race_meets_other_processes() -> None:
+def test_every_heat_meets_other_processes() -> None:
     machine = RecordedMachine(made_grid(process=0.5))
-    lanes = Lanes(machine, [(0, 0)], random.Random(0), 20)
+    lanes = Lanes(machine, {"a": (0, 0)}, random.Random(0))
 
-    values = [round(lanes.row(number)[1], 3) for number in range(60)]
+    heats = []
+    for _ in range(3):
+        lanes.spawn(["a"])
+        heats.append({round(lanes.round(number, ["a"]).values["a"], 3) for number in range(20)})
 
-    assert len(set(values[:20])) == len(set(values[20:40])) == 1
-    assert values[0] != values[20]
-    assert values[20] != values[40]
+    assert all(len(values) == 1 for values in heats)
+    assert heats[0] != heats[1] != heats[2]
 
 
-def test_confirming_rivals_and_taking_the_fastest_makes_up_for_a_lucky_process() -> None:
+def test_fresh_processes_in_each_heat_make_up_for_a_lucky_one() -> None:
     # Four that differ by 3 % under a process effect of 3 %: a race of one process each is decided by luck.
     truth = [0.1, -0.2, -0.23, 0.1, 0.1, 0.1, -0.2, 0.1, 0.1, 0.1, -0.2]
-    wins = {"fastest of 1": 0, "fastest of 3": 0}
+    wins = {"one heat": 0, AS_TUNE: 0}
     for seed in range(40):
-        machine = RecordedMachine(made_grid(truth, process=0.03, noise=0.06, processes=12, seed=seed))
+        machine = RecordedMachine(made_grid(truth, process=0.03, noise=0.02, processes=12, seed=seed))
         known = find_truth(machine)
         found = replay_once(machine, known, "exhaustive", most=11, seed=seed, variants=list(wins))
         for name in wins:
             wins[name] += found.picked[name].pick == 2
 
-    assert wins["fastest of 3"] >= wins["fastest of 1"] + 4
+    assert wins[AS_TUNE] >= wins["one heat"] + 4
 
 
 def test_the_confirmation_keeps_the_first_that_holds_or_the_fastest_by_rule() -> None:
@@ -314,7 +328,12 @@ def made_task(folder: Path, *, seeds: int = 12) -> Task:
     path = folder / "m-11.npz"
     save(made_grid(FAST, process=0.01, noise=0.02), path)
     return Task(
-        grid=path, strategy="exhaustive", most=11, seeds=tuple(range(seeds)), variants=(AS_TUNE, "fastest of 3")
+        grid=path,
+        strategy="exhaustive",
+        most=11,
+        seeds=tuple(range(seeds)),
+        variants=(AS_TUNE, "fastest of the finalists"),
+        plan=PLAN,
     )
 
 
@@ -325,7 +344,7 @@ def test_every_seed_is_run_once_and_summed_up_by_variant(tmp_path: Path) -> None
     lines = summarise(task, outcomes, seconds)
 
     assert [outcome.seed for outcome in outcomes] == list(range(12))
-    assert [line.variant for line in lines] == [AS_TUNE, "fastest of 3"]
+    assert [line.variant for line in lines] == [AS_TUNE, "fastest of the finalists"]
     assert lines[0].share == pytest.approx(100.0, rel=1e-3)
     assert (lines[0].runs, lines[0].trials, lines[0].size) == (12, 11, 11)
     assert lines[0].p95 < 1.0
@@ -339,9 +358,14 @@ def summary(**changes: object) -> Summary:
 
 
 def test_the_line_of_proof_is_the_shipped_strategy_as_tune_runs_it() -> None:
-    others = [summary(strategy="tpe", p95=99.0), summary(variant="fastest of 3", p95=99.0)]
+    small, large = load_preset("default").search, load_preset("thorough").search
+    others = [summary(strategy="tpe", p95=99.0), summary(variant="fastest of the finalists", p95=99.0)]
+    shipped = [
+        summary(strategy=small, p95=1.4),
+        summary(strategy=large, grid="w", size=1247, p95=2.5, share=11.0),
+    ]
 
-    lines = lines_of([*others, summary(p95=1.4), summary(grid="w", size=1247, p95=2.5, share=11.0)], "gp")
+    lines = lines_of([*others, *shipped])
 
     assert [(line.target.measured, line.target.at_most, line.target.is_met) for line in lines] == [
         (1.4, 1.5, True),
@@ -353,7 +377,7 @@ def test_the_line_of_proof_is_the_shipped_strategy_as_tune_runs_it() -> None:
 
 
 def test_a_size_without_a_grid_is_said_to_be_unmeasured() -> None:
-    lines = lines_of([summary()], "gp")
+    lines = lines_of([summary(strategy=load_preset("default").search)])
 
     assert lines[-1].target.is_met is None
     assert "no grid of that size" in lines[-1].cause
@@ -373,7 +397,8 @@ def test_linear_algebra_is_single_threaded_in_the_pool_alone(monkeypatch: pytest
 
 def test_evidence_takes_its_seeds_by_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made_task(tmp_path)
-    monkeypatch.setattr(replay, "default_strategy", lambda: ("exhaustive", 11))
+    preset = msgspec.structs.replace(load_preset("default"), search="exhaustive", trials=11)
+    monkeypatch.setattr(replay, "load_preset", lambda name: preset)
 
     found = replay.evidence(0.003, 5, folder=tmp_path, workers=1)
 

@@ -5,7 +5,16 @@ import pytest
 
 from infer_opt.errors import ConfigError
 from infer_opt.stats.intervals import FloatArray
-from infer_opt.stats.race import RaceState, choose_leader, is_eliminated, judge, log_evidence
+from infer_opt.stats.race import (
+    PROCESS_LUCK,
+    RaceState,
+    allowance,
+    choose_leader,
+    cut,
+    is_eliminated,
+    judge,
+    log_evidence,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +81,32 @@ def test_the_fastest_leads_and_a_constant_loser_leaves() -> None:
 
     assert state == RaceState(leader=0, survivors=(0,), eliminated=(1,), is_equivalence_set=False, rounds=6)
     assert state.is_over
+
+
+def test_what_is_allowed_for_luck_is_no_loss() -> None:
+    values = columns([0.0] * 10, [0.02] * 10, [0.04] * 10)
+
+    assert judge(values, [0, 1, 2], allowed=0.03).eliminated == (2,)
+    assert judge(values, [0, 1, 2]).eliminated == (1, 2)
+
+
+def test_the_luck_of_several_processes_averages_out() -> None:
+    assert allowance(1) == PROCESS_LUCK
+    assert allowance(4) == PROCESS_LUCK / 2
+    with pytest.raises(ConfigError):
+        allowance(0)
+
+
+def test_the_better_half_goes_on_by_the_mean_over_heats() -> None:
+    seen = {"lucky once": [-0.9, 0.5], "steady": [-0.3, -0.3], "slow": [0.2, 0.2], "slower": [0.4, 0.4], "last": [1.0]}
+
+    assert cut(seen, least=1) == ("steady", "lucky once", "slow")
+    assert cut(seen, least=4) == ("steady", "lucky once", "slow", "slower")
+
+
+def test_whoever_ran_in_no_heat_cannot_be_ranked() -> None:
+    with pytest.raises(ConfigError, match="without a heat"):
+        cut({"a": [0.1], "b": []}, least=1)
 
 
 def test_the_bar_is_set_by_those_who_started_not_by_those_left() -> None:

@@ -31,12 +31,12 @@ LONGEST_S = (0.4, 3.0)  # a slow beginning that the warm-up can outlast, and one
 FEWEST_CLAIMS = 20  # tunings below which a mean says nothing
 SPREADS = {"near-equal": 0.005, "spread by 3 %": 0.03}
 CAUSES = {
-    "power": "23 rounds of 6 % noise leave an epoch 1.3 % uncertain; 40 rounds an epoch do it (power_with_other_plans)",
-    "hurry": "four epochs leave 16 rounds each in 15 s; 30 fit, and do it, if processes come up side by side",
-    Noise.CORRELATED: "rounds repeat their neighbours, so 23 are worth about 13; 40 an epoch come close",
+    "power": "an epoch of 6 % noise is 1.1 % uncertain, and the first look at four epochs asks for 5.8 standard errors",
+    "hurry": "15 s are four epochs, and the first look at four epochs asks for 5.8 standard errors",
+    Noise.CORRELATED: "rounds repeat their neighbours, so 32 are worth about 17",
     Noise.PROCESSES: "each epoch strays by 1.4 % whatever its rounds, so only more epochs, and more time, help",
     "drift": "half a minute of one configuration cannot know a wave of 60 s and steps of 3 %; ratios do not feel them",
-    "warm-up": "each window of 0.2 s is a new chance to look steady, and what follows the last one is not seen",
+    "warm-up": "what comes after runs have been steady for a window of 0.2 s is not foreseen",
     "wide": "bands end at runs that were seen, and are a little wider than they must be",
     "stopping": "stopping once the interval is narrow favours the processes that happen to be alike",
     "tails": "printed only where runs look independent enough, which is where their spread was underestimated",

@@ -109,5 +109,5 @@ def test_intervals_of_rates_are_clopper_and_pearsons() -> None:
 def test_costs_of_an_epoch_are_processes_and_rounds() -> None:
     costs = Costs()
 
-    assert costs.epoch_s(20) == pytest.approx(3 * 1.05 + 20 * 0.036)
+    assert costs.epoch_s(20) == pytest.approx(3 * 0.57 + 20 * 0.0429)
     assert costs.epochs_within(15.0, costs.rounds_within(15.0)) == 4

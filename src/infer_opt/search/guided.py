@@ -4,10 +4,11 @@ What is asked next depends on the problem and on what is done alone: a search th
 would have. Batches end at positions in `done`, and each draws from a generator seeded by its own beginning.
 """
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from infer_opt.config import TrialConfig
+from infer_opt.config import GraphLevel, SessionOptions, TrialConfig
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.belief import Belief, Space, believe
 from infer_opt.search.feasibility import hopeless
@@ -79,7 +80,7 @@ class Guided:
         warm = tuple(known)[:WARM_STARTS]
         if self._whole:
             return tuple(dict.fromkeys((*warm, *candidates)))
-        cold = seeds(candidates, self._space.knobs, most=self._most, seed=self._problem.seed)
+        cold = seeds(candidates, self._space.knobs, most=self._most, seed=self._problem.seed, alone=alone(candidates))
         return tuple(dict.fromkeys((*warm, *cold)))[: self._most]
 
     def _following(self, waves: Sequence[_Wave], done: Sequence[Trial]) -> _Wave:
@@ -122,6 +123,19 @@ class Guided:
         }
         limit = belief.best + POLISH_SLACK
         return tuple(sorted((c for c, hoped in near.items() if hoped < limit), key=near.__getitem__))[:POLISH_MOST]
+
+
+def alone(candidates: Sequence[TrialConfig]) -> int:
+    """How many of the first candidates change the recipe alone or the session options alone."""
+
+    def is_alone(config: TrialConfig) -> bool:
+        options = config.options
+        plain = SessionOptions(provider=options.provider, custom_ops=options.custom_ops)
+        # A model that the runtime optimised before is opened without optimising it again: that is no second change.
+        saved = replace(plain, graph_level=GraphLevel.NONE)
+        return config.recipe.is_stock or options == (plain if config.recipe.saved_level is None else saved)
+
+    return sum(1 for _ in itertools.takewhile(is_alone, candidates))
 
 
 def fingerprint(trial: Trial) -> tuple[object, ...]:

@@ -17,16 +17,21 @@ KNOBS = knobs_of(SPACE, cores=8)
 
 
 def chosen(*, most: int = 128, seed: int = 0) -> tuple[TrialConfig, ...]:
-    return seeds(SPACE, KNOBS, most=most, seed=seed)
+    return seeds(SPACE, KNOBS, most=most, seed=seed, alone=8)
 
 
 def test_the_most_promising_come_first() -> None:
     assert chosen()[:8] == SPACE[:8]
-    assert chosen(most=16)[:4] == SPACE[:4]
+    assert chosen(most=10)[:6] == SPACE[:6]
+
+
+def test_everything_that_changes_one_thing_alone_is_tried_where_trials_allow() -> None:
+    assert seeds(SPACE, KNOBS, most=128, seed=0, alone=40) == SPACE[:40]
+    assert seeds(SPACE, KNOBS, most=50, seed=0, alone=40) == SPACE[:30]
 
 
 def test_a_small_budget_is_not_spent_on_seeds() -> None:
-    assert [len(chosen(most=most)) for most in (1, 16, 40, 128)] == [1, 8, 20, 32]
+    assert [len(chosen(most=most)) for most in (1, 10, 16, 40, 128)] == [1, 6, 8, 20, 32]
 
 
 def test_none_is_chosen_twice() -> None:
@@ -49,4 +54,4 @@ def test_another_seed_chooses_others_after_the_promising_ones() -> None:
 
 
 def test_a_space_smaller_than_the_seeds_is_taken_whole() -> None:
-    assert set(seeds(SPACE[:10], knobs_of(SPACE[:10], cores=8), most=128, seed=0)) == set(SPACE[:10])
+    assert set(seeds(SPACE[:10], knobs_of(SPACE[:10], cores=8), most=128, seed=0, alone=8)) == set(SPACE[:10])

@@ -334,7 +334,7 @@ def test_a_wide_space_crosses_what_the_usual_one_changes_one_at_a_time() -> None
 def test_a_wide_space_of_a_small_machine_is_large() -> None:
     small = replace(RICH, usable_cores=2.0, physical_cores=2)
 
-    assert len(candidates(small, wide=True)) > 1000
+    assert len(candidates(small, wide=True)) > 3 * len(candidates(small))
 
 
 def test_the_best_of_the_screen_has_neighbours_to_try() -> None:

@@ -22,16 +22,16 @@ def chosen(*, most: int = 128, seed: int = 0) -> tuple[TrialConfig, ...]:
 
 def test_the_most_promising_come_first() -> None:
     assert chosen()[:8] == SPACE[:8]
-    assert chosen(most=10)[:6] == SPACE[:6]
+    assert chosen(most=8)[:6] == SPACE[:6]
 
 
 def test_everything_that_changes_one_thing_alone_is_tried_where_trials_allow() -> None:
     assert seeds(SPACE, KNOBS, most=128, seed=0, alone=40) == SPACE[:40]
-    assert seeds(SPACE, KNOBS, most=50, seed=0, alone=40) == SPACE[:30]
+    assert seeds(SPACE, KNOBS, most=40, seed=0, alone=40) == SPACE[:30]
 
 
 def test_a_small_budget_is_not_spent_on_seeds() -> None:
-    assert [len(chosen(most=most)) for most in (1, 10, 16, 40, 128)] == [1, 6, 8, 20, 32]
+    assert [len(chosen(most=most)) for most in (1, 8, 16, 40, 128)] == [1, 6, 8, 20, 32]
 
 
 def test_none_is_chosen_twice() -> None:

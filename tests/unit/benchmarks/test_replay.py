@@ -305,7 +305,7 @@ def test_the_luck_of_a_core_is_not_the_configurations() -> None:
 
     def off(values: Values) -> float:
         left = np.asarray(values)[told] - np.asarray(known)[told]
-        return float(np.abs(left - np.median(left)).max())
+        return float(np.quantile(np.abs(left - np.median(left)), 0.9))
 
     assert told.sum() > 40
     assert off(found.shrunk) < 0.02

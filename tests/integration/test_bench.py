@@ -34,7 +34,11 @@ def test_a_model_alone_is_measured_in_fresh_processes(home: Home) -> None:
 
     assert document["verdict"] is None
     assert document["processes"] >= 1
-    assert 0 < document["median_ns"]["low"] <= document["median_ns"]["value"] <= document["median_ns"]["high"]
+    median = document["median_ns"]
+    if document["processes"] == 1:  # a machine so slow that six seconds are one process: nothing is known of the next
+        assert (median["low"], median["high"]) == (0.0, None)
+    else:
+        assert 0 < median["low"] <= median["value"] <= median["high"]
     assert document["trial"]["label"] == "stock"
 
 

@@ -4,21 +4,16 @@ A configuration's recorded time is the mean over its processes of the Hodges-Leh
 against the mean of stock and clone. With three processes that mean is itself uncertain by a few per cent, and the
 lowest of two hundred such means is low by luck: regret against it would charge a search for the grid's own noise.
 
-**Shrunk** is what regret is judged by. Two things are known of a recorded machine that a mean of three does not use.
-
-- *Modes.* On a virtual machine one core or the other is slow for a while (1.6 times on the recorded one), and a session
-  of one thread has the luck of the core that it was started on. That luck is the machine's and not the configuration's:
-  within a family of configurations of equally many threads, processes that ran as usual are told from those that did
-  not, and each configuration is credited with the family's mean luck instead of its own.
-- *Effects.* A configuration's true log ratio is recipe effect + options effect, within its family, + an interaction of
-  its own, which comes from a normal distribution.
-
-So a process's value is y = effects + interaction + mode + noise. Its parameters are those of the greatest likelihood
-(by expectation and maximisation, over all assignments of a configuration's processes to modes), and the shrunk value
-is what the model expects of the configuration. Regret against its minimum is what a pick loses, in expectation,
-against the best pick that somebody who had the whole grid could make. Which draws the search saw does not matter to
-it. What the whole grid itself cannot tell is not in it: `blind` says how much that best pick is to be expected to
-lose against the true best, and the mean luck of a family is known no better than its processes show it.
+**Shrunk** is what regret is judged by: the speed on the quiet machine. On a virtual machine one core or the other is
+slow for a while (1.6 times on the recorded one), without any sign of it but that everything takes longer; ratios to
+stock do not cancel it, since stock runs on both cores and others on one. So a process's value is its time by that of
+*quiet* stock, the lower end of what stock took over all groups, and of a configuration's processes those count that
+were within 5 % of its fastest: all others were slowed down. What is left of noise in their mean is drawn towards
+recipe effect + options effect, to the share e / (v + e), where e is the variance of that mean and v that of
+interactions, by what the left-overs vary more than e explains. Regret against the lowest is what a pick loses, in
+expectation, against the best pick that somebody who had the whole grid could make. Which draws the search saw does
+not matter to it. What the whole grid itself cannot tell is not in it: `blind` says how much that best pick is to be
+expected to lose against the true best.
 
 **Held out** checks that without any model: on a process that the search did not draw for its pick, the pick against
 what the other processes of the whole grid say is best. One such difference is as noisy as a process; their mean is not.
@@ -26,27 +21,20 @@ what the other processes of the whole grid say is best. One such difference is a
 **Raw** is regret against the lowest recorded mean, the grid's noise and all.
 """
 
-import itertools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from benchmarks.grid_file import Floats, Grid
+from benchmarks.grid_file import Floats
 from benchmarks.replaying.machine import RecordedMachine, finite
 
 from infer_opt.config import TrialConfig
 from infer_opt.stats.intervals import hodges_lehmann
 
-FIRST_MODES, FIRST_SHARES = (0.0, 0.0), (0.8, 0.2)  # as usual, and on a core that was faster or slower than usual
-OTHER_SPREAD = 0.6  # ln(time), of processes that did not run as usual
-FEWEST_IN_A_MODE = 3.0  # processes; below it nothing is said of those that did not run as usual
-LEAST_SPREAD = 0.003  # between processes of one mode, and of interactions
-MOST_ENUMERATED = 8  # processes of one configuration
-CLEARLY = 4.0  # standard deviations
-FIRST_INTERACTION = 0.3  # and where nothing can be said of interactions
-LEAST_INTERACTION = 0.03  # below it, whatever does not add up would pass for a process that did not run as usual
+QUIET_STOCK = 0.15  # the quantile of stock's level over groups that counts as quiet
+SLOWED = 0.05  # ln(time) above a configuration's fastest process from which a process was slowed down
+LEAST_SPREAD = 0.003  # between processes
 BISECTIONS = 30
-PASSES = 20
 DRAWS = 2000  # of what may be true
 STOCK = -1  # the place of stock, whose log ratio is 0 by definition
 
@@ -55,10 +43,10 @@ STOCK = -1  # the place of stock, whose log ratio is 0 by definition
 class Truth:
     """ln(time / stock's time) by configuration; nan where it cannot be used. `per_process` has a column a process.
 
-    `process_spread` is the typical standard deviation between processes in one mode, `interaction_spread` that of
-    what recipe and options do not add up to; `error` is the standard error of a value within its family. `modes`
-    gives, for each number of threads, the mean ln offset and the share of processes that ran as usual, and of those
-    that did not. `blind` is a share.
+    `raw` is the mean over processes, against stock beside them. `process_spread` is the standard deviation between
+    processes that were not slowed down, `interaction_spread` that of what recipe and options do not add up to;
+    `error` is the standard error of a value before it was shrunk, `slowed` the share of processes that were.
+    `blind` is a share.
     """
 
     raw: Floats
@@ -67,7 +55,7 @@ class Truth:
     error: Floats
     process_spread: float
     interaction_spread: float
-    modes: Mapping[int, tuple[tuple[float, float], ...]]
+    slowed: float
     blind: float
 
     def regret(self, pick: int, values: Floats) -> float:
@@ -96,90 +84,49 @@ class Truth:
 def find_truth(machine: RecordedMachine) -> Truth:
     """The truth of the grid that `machine` was made of."""
     grid = machine.grid
-    per_process = np.full(grid.values.shape[:2], np.nan)
+    per_process, level = (np.full(grid.values.shape[:2], np.nan) for _ in range(2))
+    quiet_stock = float(np.quantile(np.nanmedian((grid.stock + grid.clone) / 2, axis=1), QUIET_STOCK))
     for index, processes in enumerate(machine.processes):
         for process in processes:
             per_process[index, process] = hodges_lehmann(finite(machine.raced[index, process]))
+            level[index, process] = hodges_lehmann(finite(grid.values[index, process])) - quiet_stock
     ran = np.isfinite(per_process).any(axis=1)
     raw, shrunk, error = (np.full(grid.size, np.nan) for _ in range(3))
     raw[ran] = np.nanmean(per_process[ran], axis=1)
-    families = {
-        threads: fit_family([grid.configs[index] for index in members], per_process[members])
-        for threads, members in _families(grid, ran).items()
-    }
-    for threads, members in _families(grid, ran).items():
-        shrunk[members], error[members] = families[threads].values, families[threads].error
-    fits = list(families.values())
+    if not ran.any():
+        return Truth(
+            raw=raw, shrunk=shrunk, per_process=per_process, error=error,
+            process_spread=0.0, interaction_spread=0.0, slowed=0.0, blind=0.0,
+        )  # fmt: skip
+    there = np.isfinite(level[ran])
+    is_quiet = there & (level[ran] <= np.nanmin(level[ran], axis=1)[:, None] + SLOWED)
+    counts = is_quiet.sum(axis=1)
+    middle = np.where(is_quiet, level[ran], 0.0).sum(axis=1) / counts
+    squares = float((np.where(is_quiet, level[ran] - middle[:, None], 0.0) ** 2).sum())
+    spread = max(LEAST_SPREAD, (squares / max(1, int(counts.sum()) - len(counts))) ** 0.5)
+    error[ran] = spread / np.sqrt(counts)
+    design = _design([grid.configs[index] for index in np.flatnonzero(ran)])
+    shrunk[ran], interaction = shrink(design, middle, error[ran])
     return Truth(
         raw=raw,
         shrunk=shrunk,
         per_process=per_process,
         error=error,
-        process_spread=float(np.median([fit.spread for fit in fits])) if fits else 0.0,
-        interaction_spread=float(np.median([fit.interaction for fit in fits])) if fits else 0.0,
-        modes={threads: fit.modes for threads, fit in families.items()},
-        blind=expected_loss(shrunk, error),
+        process_spread=spread,
+        interaction_spread=interaction,
+        slowed=1.0 - float(counts.sum()) / float(there.sum()),
+        blind=expected_loss(shrunk, interaction * error / np.hypot(interaction, error)),
     )
 
 
-def _families(grid: Grid, ran: np.ndarray) -> dict[int, np.ndarray]:
-    """The number of threads -> the positions of the configurations of as many that ran. Stock's 0 is all cores."""
-    threads = np.array([config.options.intra_threads or grid.cores for config in grid.configs])
-    return {int(count): np.flatnonzero(ran & (threads == count)) for count in np.unique(threads[ran])}
+def shrink(design: Floats, values: Floats, error: Floats) -> tuple[Floats, float]:
+    """The values drawn towards recipe + options, and the standard deviation of what those do not add up to.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """What is known of configurations of equally many threads.
-
-    `values` and their standard errors `error` are by configuration, `spread` is that between processes of one mode,
-    `interaction` a standard deviation; `modes` are (ln offset, share of processes), as usual and otherwise.
+    Source: Paule & Mandel 1982, "Consensus values and weighting factors": the variance that explains the left-overs.
     """
-
-    values: Floats
-    error: Floats
-    spread: float
-    interaction: float
-    modes: tuple[tuple[float, float], ...]
-
-
-def fit_family(configs: Sequence[TrialConfig], per_process: Floats) -> Family:
-    """Effects, interactions and modes of one family; `per_process` is (configurations, processes), nan where missing.
-
-    Source: Dempster, Laird & Rubin 1977, "Maximum likelihood from incomplete data via the EM algorithm"; Paule & Mandel
-    1982, "Consensus values and weighting factors".
-    """
-    design = _design(configs)
-    there = np.isfinite(per_process)
-    middles = np.nanmedian(per_process, axis=1)
-    effects = _robustly_fitted(design, middles)
-    model = _Model(
-        centres=np.array(FIRST_MODES),
-        shares=np.array(FIRST_SHARES),
-        spread=max(LEAST_SPREAD, float(1.4826 * np.nanmedian(np.abs(per_process - middles[:, None])))),
-        interaction=FIRST_INTERACTION,
-    )
-    kept, errors = middles, np.zeros(len(middles))
-    for _ in range(PASSES):
-        found = [_one(per_process[row, there[row]], effects[row], model) for row in range(len(middles))]
-        errors = np.array([one.error for one in found])
-        effects, kept, interaction = shrink(design, np.array([one.middle for one in found]), errors)
-        model = _improved(model, found, interaction)
-    luck = float(model.centres @ model.shares)
-    return Family(
-        values=kept + luck,
-        error=model.interaction * errors / np.hypot(model.interaction, errors),
-        spread=model.spread,
-        interaction=model.interaction,
-        modes=tuple(zip(map(float, model.centres), map(float, model.shares), strict=True)),
-    )
-
-
-def shrink(design: Floats, values: Floats, error: Floats) -> tuple[Floats, Floats, float]:
-    """The effects, the values drawn towards them, and the standard deviation of what they do not add up to."""
     degrees = len(values) - int(np.linalg.matrix_rank(design))
     if degrees < 1:  # as many effects as values: nothing can be said of interactions
-        return values, values, FIRST_INTERACTION
+        return values, float(np.std(values)) + LEAST_SPREAD
     noise = error**2
     low, high = 0.0, float(np.var(values)) + LEAST_SPREAD**2
     variance = high
@@ -188,89 +135,14 @@ def shrink(design: Floats, values: Floats, error: Floats) -> tuple[Floats, Float
         left = values - _fitted(design, values, noise + variance)
         low, high = (variance, high) if (left**2 / (noise + variance)).sum() > degrees else (low, variance)
     effects = _fitted(design, values, noise + variance)
-    kept = effects + variance / (variance + noise) * (values - effects)
-    return effects, np.asarray(kept), max(LEAST_INTERACTION, variance**0.5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Model:
-    """The parameters that a family shares: by mode, as usual and otherwise. As usual is 0, and narrow."""
-
-    centres: Floats
-    shares: Floats
-    spread: float
-    interaction: float
-
-    @property
-    def spreads(self) -> Floats:
-        """By mode."""
-        return np.array([self.spread, OTHER_SPREAD])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """What one configuration's processes say: the mean of those that ran as usual, and sums over processes by mode."""
-
-    middle: float
-    error: float
-    belongs: Floats
-    above: Floats
-    square: float
-
-
-def _one(values: Floats, effect: float, model: _Model) -> _Seen:
-    """Every assignment of the processes to modes, weighted by its likelihood with the own value integrated out."""
-    modes = range(len(model.centres))
-    ways = _ways(values, model)
-    quiet = values - model.centres[ways]  # (ways, processes)
-    precise = model.spreads[ways] ** -2.0
-    whole, own = precise.sum(axis=1), model.interaction**2
-    middle = (precise * quiet).sum(axis=1) / whole
-    fit = (precise * (quiet - middle[:, None]) ** 2).sum(axis=1) + (middle - effect) ** 2 / (own + 1.0 / whole)
-    log_likely = np.log(np.maximum(model.shares[ways], 1e-12)).sum(axis=1) + 0.5 * np.log(precise).sum(axis=1)
-    log_likely -= 0.5 * np.log1p(own * whole) + 0.5 * fit
-    weight = np.exp(log_likely - log_likely.max())
-    weight /= weight.sum()
-    mean = float(weight @ middle)
-    by_mode = [ways == mode for mode in modes]
-    return _Seen(
-        middle=mean,
-        error=float(weight @ (1.0 / whole + (middle - mean) ** 2)) ** 0.5,
-        belongs=np.array([float(weight @ member.sum(axis=1)) for member in by_mode]),
-        above=np.array(
-            [float(weight @ np.where(member, values - middle[:, None], 0.0).sum(axis=1)) for member in by_mode]
-        ),
-        square=float(weight @ np.where(by_mode[0], (quiet - middle[:, None]) ** 2, 0.0).sum(axis=1)),
-    )
-
-
-def _ways(values: Floats, model: _Model) -> np.ndarray:
-    """All assignments of so many processes to modes; of very many processes the obvious one, which is then no doubt."""
-    if len(values) <= MOST_ENUMERATED:
-        return np.array(list(itertools.product(range(len(model.centres)), repeat=len(values))))
-    strays = np.abs(values - np.median(values)) > CLEARLY * model.spread
-    return strays.astype(int)[None, :]
-
-
-def _improved(model: _Model, found: Sequence[_Seen], interaction: float) -> _Model:
-    belongs = np.sum([one.belongs for one in found], axis=0)
-    above = np.sum([one.above for one in found], axis=0)
-    centres = np.where(belongs >= FEWEST_IN_A_MODE, above / np.maximum(belongs, 1e-9), model.centres)
-    centres[0] = 0.0
-    degrees = max(1.0, float(belongs[0]) - len(found))  # a mean was fitted to each configuration
-    return _Model(
-        centres=centres,
-        shares=belongs / belongs.sum(),
-        spread=max(LEAST_SPREAD, (sum(one.square for one in found) / degrees) ** 0.5),
-        interaction=interaction,
-    )
+    return np.asarray(effects + variance / (variance + noise) * (values - effects)), variance**0.5
 
 
 def expected_loss(shrunk: Floats, error: Floats) -> float:
     """What the lowest of `shrunk` is to be expected to lose, as a share, against the lowest of what may be true.
 
-    What may be true is drawn from the normal distributions that the shrunk values are the centres of; that effects and
-    the mean luck of a family are themselves estimated is left out.
+    What may be true is drawn from the normal distributions that the shrunk values are the centres of; that effects are
+    themselves estimated is left out.
     """
     ran = np.isfinite(shrunk)
     if not ran.any():
@@ -290,14 +162,6 @@ def _design(configs: Sequence[TrialConfig]) -> Floats:
         [config.batch for config in configs],
     )
     return np.hstack([np.ones((len(configs), 1)), *map(_levels, parts)])
-
-
-def _robustly_fitted(design: Floats, values: Floats) -> Floats:
-    """Least absolute deviations, by reweighting: a process in another mode must not bend the effects."""
-    fitted = _fitted(design, values, np.ones(len(values)))
-    for _ in range(PASSES):
-        fitted = _fitted(design, values, np.maximum(np.abs(values - fitted), LEAST_SPREAD))
-    return fitted
 
 
 def _fitted(design: Floats, values: Floats, variance: Floats) -> Floats:

@@ -266,7 +266,7 @@ def test_shrinking_comes_nearer_to_the_truth_than_the_recorded_means_do() -> Non
     raw, shrunk = [], []
     for seed in range(30):
         known = additive(seed)
-        found = find_truth(RecordedMachine(made_grid(known, process=0.05, seed=seed)))
+        found = find_truth(RecordedMachine(made_grid(known, process=0.012, seed=seed)))
         raw.append(error(found.raw, known))
         shrunk.append(error(found.shrunk, known))
 
@@ -276,11 +276,11 @@ def test_shrinking_comes_nearer_to_the_truth_than_the_recorded_means_do() -> Non
 def test_the_lowest_recorded_mean_is_low_by_luck_and_the_shrunk_one_less_so() -> None:
     optimism = {"raw": 0.0, "shrunk": 0.0}
     for seed in range(60):
-        found = find_truth(RecordedMachine(made_grid([-0.3] * len(LARGE), process=0.05, seed=seed)))
+        found = find_truth(RecordedMachine(made_grid([-0.3] * len(LARGE), process=0.012, seed=seed)))
         optimism["raw"] += (-0.3 - float(found.raw.min())) / 60
         optimism["shrunk"] += (-0.3 - float(found.shrunk.min())) / 60
 
-    assert optimism["raw"] > 0.03
+    assert optimism["raw"] > 0.01
     assert optimism["shrunk"] < 0.85 * optimism["raw"]
 
 
@@ -293,23 +293,29 @@ def test_real_interactions_are_not_shrunk_away() -> None:
     assert found.interaction_spread > 0.05
 
 
-def test_the_luck_of_a_core_is_not_the_configurations() -> None:
-    # Three processes of ten ran on a core that was 1.6 times as fast. Whoever had it nearly always cannot be told from
-    # one that is fast.
+def test_processes_that_were_slowed_down_do_not_count() -> None:
+    # Three processes of ten ran on a core that was slower by 1.6 times.
     known = additive(2, interaction=0.05)
     grid = made_grid(known, process=0.005, processes=4)
-    lucky = np.random.default_rng(3).random((len(LARGE), 4)) < 0.3
-    told = lucky.sum(axis=1) <= 2
+    slowed = np.random.default_rng(3).random((len(LARGE), 4)) < 0.3
 
-    found = find_truth(RecordedMachine(replace(grid, values=grid.values - 0.48 * lucky[:, :, None])))
+    found = find_truth(RecordedMachine(replace(grid, values=grid.values + 0.48 * slowed[:, :, None])))
 
-    def off(values: Values) -> float:
-        left = np.asarray(values)[told] - np.asarray(known)[told]
-        return float(np.quantile(np.abs(left - np.median(left)), 0.9))
+    lucky = ~slowed.all(axis=1)
+    assert float(np.abs(found.shrunk - np.asarray(known))[lucky].max()) < 0.03
+    assert float(np.abs(found.raw - np.asarray(known))[lucky].max()) > 0.2
+    assert found.slowed == pytest.approx(slowed.mean(), abs=0.05)
 
-    assert told.sum() > 40
-    assert off(found.shrunk) < 0.02
-    assert off(found.raw) > 0.1
+
+def test_stock_that_was_slowed_down_makes_nobody_faster() -> None:
+    known = additive(2, interaction=0.05)
+    grid = made_grid(known, process=0.005)
+    slowed = np.where(np.arange(len(grid.stock)) == 1, 0.4, 0.0)[:, None]
+
+    found = find_truth(RecordedMachine(replace(grid, stock=grid.stock + slowed, clone=grid.clone + slowed)))
+
+    assert float(np.abs(found.shrunk - np.asarray(known)).max()) < 0.03
+    assert float(np.abs(found.raw - np.asarray(known)).min()) > 0.1
 
 
 def test_what_the_grid_itself_cannot_tell_is_said_apart() -> None:
@@ -322,10 +328,10 @@ def test_what_the_grid_itself_cannot_tell_is_said_apart() -> None:
 
 
 def test_process_spread_is_that_of_the_processes() -> None:
-    found = find_truth(RecordedMachine(made_grid([0.0] * 11, process=0.05, processes=40)))
+    found = find_truth(RecordedMachine(made_grid([0.0] * 11, process=0.01, processes=40)))
 
-    assert found.process_spread == pytest.approx(0.05, rel=0.15)
-    assert found.error == pytest.approx(np.full(11, 0.05 / 40**0.5), rel=0.4)
+    assert found.process_spread == pytest.approx(0.01, rel=0.15)
+    assert found.error == pytest.approx(np.full(11, 0.01 / 40**0.5), rel=0.2)
 
 
 def test_held_out_regret_of_a_fair_pick_is_nothing_on_average() -> None:

@@ -15,6 +15,8 @@ from infer_opt.trials import SCREEN_ROUNDS
 from infer_opt.workers.messages import WatchCpu
 
 READ_S = WatchCpu().seconds + WatchCpu().rest_s  # what a trial takes besides: its CPU use is watched
+QUIET_STOCK = 0.15  # the quantile of stock's level over groups that counts as quiet
+SLOW_MACHINE = 0.1  # ln(time) above it from which the machine is slow
 PASSED = Parity(score=1.0, passed=True, outputs=(), samples=0)
 NO_READINGS = Readings(quantiles=(), items_per_s=0.0, open_ns=0, first_run_ns=0, artefact_bytes=0)
 
@@ -33,7 +35,8 @@ class RecordedMachine:
 
     A screen's trial is paired with the stock process that was live with it, as `run_trial` pairs. In a race entrants
     must be comparable although they were recorded in different groups: there each is held against the mean of stock
-    and clone in the same round of its group, which leaves more noise in their differences than a real race has.
+    and clone in the same round of its group, which leaves more noise in their differences than a real race has. The
+    machine is slow in some groups, by what stock took: a heat is one or the other for all who are in it.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -46,6 +49,8 @@ class RecordedMachine:
             there = grid.group[:, process] >= 0
             self.raced[there, process] = grid.values[there, process] - reference[grid.group[there, process]]
         self.stock_raced = (grid.stock - grid.clone) / 2
+        level = np.nanmedian(reference, axis=1)
+        self.is_slow = level > np.quantile(level, QUIET_STOCK) + SLOW_MACHINE
         self.processes = tuple(grid.processes_of(index) for index in range(grid.size))
         self._windows: dict[tuple[int, int, int], tuple[float, float]] = {}
 
@@ -106,10 +111,11 @@ class RecordedMachine:
             build_s=float(np.median(builds)) if builds else Costs().build_s,
         )
 
-    def another(self, index: int, process: int, generator: random.Random) -> int:
-        """A process of the same configuration, another one where there is one."""
-        others = [number for number in self.processes[index] if number != process]
-        return generator.choice(others or list(self.processes[index]))
+    def another(self, index: int, process: int, generator: random.Random, *, is_slow: bool) -> int:
+        """A process of the same configuration on a machine in that state, another one, as far as there are such."""
+        alike = [one for one in self.processes[index] if self.is_slow[self.grid.group[index, one]] == is_slow]
+        others = [one for one in alike if one != process]
+        return generator.choice(others or alike or list(self.processes[index]))
 
 
 def finite(rounds: Floats) -> Floats:

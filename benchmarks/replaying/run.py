@@ -117,11 +117,13 @@ class Lanes:
 
     def spawn(self, keys: Sequence[str]) -> None:
         """A fresh process of each of `keys`, of stock and of its clone."""
-        apart = finite(self._generator.choice(self._machine.stock_raced))
+        group = self._generator.randrange(len(self._machine.stock_raced))
+        apart = finite(self._machine.stock_raced[group])
+        is_slow = bool(self._machine.is_slow[group])
         self._rows = {BASELINE: apart, CLONE: -apart}
         for key in keys:
             index, process = self._now[key]
-            chosen = self._machine.another(index, process, self._generator)
+            chosen = self._machine.another(index, process, self._generator, is_slow=is_slow)
             self._now[key] = index, chosen
             self.used[index].add(chosen)
             rows = finite(self._machine.raced[index, chosen])

@@ -26,12 +26,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from benchmarks.grid_file import Floats
-from benchmarks.replaying.machine import RecordedMachine, finite
+from benchmarks.replaying.machine import QUIET_STOCK, RecordedMachine, finite
 
 from infer_opt.config import TrialConfig
 from infer_opt.stats.intervals import hodges_lehmann
 
-QUIET_STOCK = 0.15  # the quantile of stock's level over groups that counts as quiet
 SLOWED = 0.05  # ln(time) above a configuration's fastest process from which a process was slowed down
 LEAST_SPREAD = 0.003  # between processes
 BISECTIONS = 30

@@ -80,7 +80,14 @@ def _race(stand: Stand, ready: Ready, trials: Sequence[Trial], preset: Preset) -
     finalists = 1 + preset.rivals
     raced = settled_race(tuple(entrants), trials)
     if len(entrants) > finalists:
-        found = race(ready.rig, entrants, ready.stock, generator=stand.generator, goes_on=lambda cost_s: True)
+        found = race(
+            ready.rig,
+            entrants,
+            ready.stock,
+            generator=stand.generator,
+            goes_on=lambda cost_s: True,
+            finalists=finalists,
+        )
         raced = break_ties(found, trials) if found.rounds else raced
     return replace(raced, survivors=finalists_of(raced, most=finalists))
 

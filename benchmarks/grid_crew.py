@@ -13,7 +13,7 @@ from infer_opt.errors import InferOptError, ModelError
 from infer_opt.measure import WarmUp
 from infer_opt.results import FailureKind
 from infer_opt.rig import BASELINE, CLONE, Rig, Starting, require_placement
-from infer_opt.trials import _TrialError, check_parity
+from infer_opt.trials import TrialError, check_parity
 from infer_opt.workers.messages import Opened, Warm
 from infer_opt.workers.process import WorkerError
 from infer_opt.workers.rounds import Entrant
@@ -96,7 +96,7 @@ def losing(crew: Crew, key: str, kind: FailureKind) -> Iterator[None]:
     """A member that fails in this block leaves, with the kind and the reason; the others go on."""
     try:
         yield
-    except _TrialError as error:  # how `check_parity` says that outputs differ
+    except TrialError as error:  # how `check_parity` says that outputs differ
         crew.lost[key] = Lost(kind=error.failure.kind, reason=error.failure.reason, cost_s=crew.spent_s(key))
     except WorkerError as error:
         crew.lost[key] = Lost(kind=error.kind, reason=error.what, cost_s=crew.spent_s(key))

@@ -39,8 +39,8 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)
 SELF_AGREEMENT = 1 - 1e-6  # below this, two runs of stock on the same inputs count as different
 
 
-class _TrialError(Exception):
-    """Carries a failure up to `run_trial`; never leaves this module."""
+class TrialError(Exception):
+    """Carries a failure up to whoever runs the trial: `run_trial` turns it into its result."""
 
     def __init__(self, failure: TrialFailure) -> None:
         super().__init__(failure)
@@ -56,7 +56,7 @@ def run_trial(rig: Rig, config: TrialConfig, baseline: Entrant, generator: rando
     stage = _Stage(config)
     try:
         return _run(rig, stage, baseline, generator)
-    except _TrialError as error:
+    except TrialError as error:
         return error.failure
     except StorageError:
         raise
@@ -125,7 +125,7 @@ def check_parity(rig: Rig, config: TrialConfig, worker: WorkerProcess) -> Parity
     if config.options.cuda_graph:
         stale = worker.ask(CheckStale(reference=reference), timeout_s=rig.timeout_s)
         if stale is not None:
-            raise _TrialError(TrialFailure(config=config, kind=FailureKind.STALE_OUTPUT, reason=stale, parity=parity))
+            raise TrialError(TrialFailure(config=config, kind=FailureKind.STALE_OUTPUT, reason=stale, parity=parity))
     if rig.limits.evaluation is not None and rig.baseline_metric is not None:
         metric = float(worker.ask(Evaluate(target=rig.limits.evaluation), timeout_s=rig.build_timeout_s))
         drop = rig.baseline_metric - metric
@@ -137,7 +137,7 @@ def check_parity(rig: Rig, config: TrialConfig, worker: WorkerProcess) -> Parity
             parity = replace(parity, passed=False, reason=reason)
     if not parity.passed:
         reason = (parity.reason or "outputs differ from stock's") + _saturation(rig, config)
-        raise _TrialError(TrialFailure(config=config, kind=FailureKind.PARITY, reason=reason, parity=parity))
+        raise TrialError(TrialFailure(config=config, kind=FailureKind.PARITY, reason=reason, parity=parity))
     return parity
 
 

@@ -32,7 +32,6 @@ from infer_opt.setting_up import Request, cache_folder, scratch_folder, set_up
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.workers.isolation import memory_bytes
 from infer_opt.workers.process import WorkerProcess
-from infer_opt.workers.rounds import measure_round
 
 NAME = "coordinator_cost"
 LIMIT_BYTES = 250e6
@@ -160,14 +159,7 @@ def measure_rounds(model: Model, *, rounds: int, seed: int) -> Rounds:
                     for meter in (requests, waits, whole):
                         meter.spent.clear()
                 whole.begin()
-                measure_round(
-                    live,
-                    number=number,
-                    objective=setup.rig.objective,
-                    generator=setup.generator,
-                    watch=setup.rig.watch,
-                    timeout_s=setup.rig.timeout_s,
-                )
+                setup.rig.round(live, number, setup.generator)
                 whole.end()
         finally:
             for entrant in entrants.values():

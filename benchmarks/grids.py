@@ -38,7 +38,7 @@ from infer_opt.trials import DROP_RATIO, Stock, run_stock
 from infer_opt.tuning import widened
 from infer_opt.workers.messages import Opened
 from infer_opt.workers.process import WorkerError
-from infer_opt.workers.rounds import Round, measure_round
+from infer_opt.workers.rounds import Round
 
 NAME = "grids"
 FOLDER = record.ROOT / "benchmarks" / "grids"
@@ -154,14 +154,7 @@ def measure(rig: Rig, crew: Crew, generator: random.Random, wanted: int) -> list
     found: list[Round] = []
     live = dict(crew.entrants)
     while sum(one.discarded is None for one in found) < wanted and len(found) < TRIES * wanted:
-        one = measure_round(
-            live,
-            number=len(found),
-            objective=rig.objective,
-            generator=generator,
-            watch=rig.watch,
-            timeout_s=rig.timeout_s,
-        )
+        one = rig.round(live, len(found), generator)
         found.append(one)
         for key, error in one.lost.items():
             if key in (BASELINE, CLONE):

@@ -17,7 +17,7 @@ from infer_opt.config import TrialConfig
 from infer_opt.confirming import Confirmation, Epoch, confirm, plan_rounds
 from infer_opt.results import Verdict
 from infer_opt.rig import BASELINE, Rig
-from infer_opt.stats.confirm import LEVEL, LOOKS
+from infer_opt.stats.confirm import LARGEST_EQUIVALENCE, LEVEL, LOOKS
 from infer_opt.stats.intervals import mean_interval
 
 SUBJECT = "subject"
@@ -124,8 +124,9 @@ def is_wrong(one: Observation, slowdown: float) -> bool:
     """Whether a contender that is slower by `slowdown` (a share) was called faster, or equal within less than that."""
     if one["verdict"] == Verdict.FASTER:
         return True
-    # Equal within a margin that holds the slow-down is right: that is all that so noisy a machine can show.
-    return bool(one["verdict"] == Verdict.EQUIVALENT and (one["margin"] or 0.0) < slowdown)
+    # Equal within a margin that holds the slow-down is right; nothing is called equal within more than 2 %.
+    held = min(one["margin"] or 0.0, LARGEST_EQUIVALENCE)
+    return bool(one["verdict"] == Verdict.EQUIVALENT and held < slowdown)
 
 
 def models_of(found: Sequence[Observation]) -> str:

@@ -14,7 +14,7 @@ from benchmarks.record import Target
 
 from infer_opt.rig import BASELINE, CLONE
 from infer_opt.stats.intervals import hodges_lehmann, mean_interval
-from infer_opt.workers.rounds import Round, measure_round
+from infer_opt.workers.rounds import Round
 
 MODELS = (FAST, SLOW, FASTEST)
 THIRD = "third"
@@ -30,17 +30,7 @@ def run(stand: Stand, seen: Sequence[Observation]) -> Iterator[Observation]:
         ready = stand.ready(name)
         entrants, _ = ready.rig.enter(dict.fromkeys((BASELINE, CLONE, THIRD), ready.stock), stand.generator)
         try:
-            rounds = [
-                measure_round(
-                    entrants,
-                    number=turn,
-                    objective=ready.rig.objective,
-                    generator=stand.generator,
-                    watch=ready.rig.watch,
-                    timeout_s=ready.rig.timeout_s,
-                )
-                for turn in range(ROUNDS)
-            ]
+            rounds = [ready.rig.round(entrants, turn, stand.generator) for turn in range(ROUNDS)]
         finally:
             for entrant in entrants.values():
                 entrant.worker.close()

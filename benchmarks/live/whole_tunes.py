@@ -19,7 +19,9 @@ from infer_opt.confirming import Confirmation, confirm, plan_rounds
 from infer_opt.presets import Preset, load_preset
 from infer_opt.racing import Race, race
 from infer_opt.results import Trial, TuningVerdict
+from infer_opt.search.quiet import stock_levels
 from infer_opt.search.screen import best, promising
+from infer_opt.stats.levels import quiet_level
 from infer_opt.trials import Stock, run_stock, run_trial
 
 MODELS = (FAST, FASTEST)
@@ -79,7 +81,7 @@ def _race(stand: Stand, ready: Ready, trials: Sequence[Trial], preset: Preset) -
     entrants = {trial.config.key: trial.config for trial in promising(trials, most=preset.entrants)}
     finalists = 1 + preset.rivals
     raced = settled_race(tuple(entrants), trials)
-    if len(entrants) > finalists:
+    if len(entrants) > 1:
         found = race(
             ready.rig,
             entrants,
@@ -87,6 +89,7 @@ def _race(stand: Stand, ready: Ready, trials: Sequence[Trial], preset: Preset) -
             generator=stand.generator,
             goes_on=lambda cost_s: True,
             finalists=finalists,
+            quiet=quiet_level(stock_levels(trials)),
         )
         raced = break_ties(found, trials) if found.rounds else raced
     return replace(raced, survivors=finalists_of(raced, most=finalists))

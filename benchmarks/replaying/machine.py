@@ -11,12 +11,12 @@ from infer_opt.config import Recipe, TrialConfig
 from infer_opt.results import Parity, Readings, Trial, TrialFailure, TrialResult
 from infer_opt.search.strategies import Costs
 from infer_opt.stats.intervals import hodges_lehmann, hodges_lehmann_error
+from infer_opt.stats.levels import SLOW, is_slow, quiet_level
 from infer_opt.trials import SCREEN_ROUNDS
 from infer_opt.workers.messages import WatchCpu
 
 READ_S = WatchCpu().seconds + WatchCpu().rest_s  # what a trial takes besides: its CPU use is watched
-QUIET_STOCK = 0.15  # the quantile of stock's level over groups that counts as quiet
-SLOW_MACHINE = 0.1  # ln(time) above it from which the machine is slow
+FEWEST_ALIKE = 5  # rounds in one state of the machine that stand for a process in it
 PASSED = Parity(score=1.0, passed=True, outputs=(), samples=0)
 NO_READINGS = Readings(quantiles=(), items_per_s=0.0, open_ns=0, first_run_ns=0, artefact_bytes=0)
 
@@ -36,21 +36,23 @@ class RecordedMachine:
     A screen's trial is paired with the stock process that was live with it, as `run_trial` pairs. In a race entrants
     must be comparable although they were recorded in different groups: there each is held against the mean of stock
     and clone in the same round of its group, which leaves more noise in their differences than a real race has. The
-    machine is slow in some groups, by what stock took: a heat is one or the other for all who are in it.
+    machine was slow in some rounds, by what stock took: a heat is one or the other for all who are in it.
     """
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self.index = {config: number for number, config in enumerate(grid.configs)}
         self._screened = grid.log_ratios()
-        reference = (grid.stock + grid.clone) / 2
+        self.levels = (grid.stock + grid.clone) / 2
         self.raced = np.full(grid.values.shape, np.nan)
+        self._is_slow = np.zeros(grid.values.shape, dtype=bool)
+        self.quiet = quiet_level(finite(np.nanmedian(self.levels, axis=1))) or 0.0
         for process in range(grid.values.shape[1]):
             there = grid.group[:, process] >= 0
-            self.raced[there, process] = grid.values[there, process] - reference[grid.group[there, process]]
+            levels = self.levels[grid.group[there, process]]
+            self.raced[there, process] = grid.values[there, process] - levels
+            self._is_slow[there, process] = levels > self.quiet + SLOW
         self.stock_raced = (grid.stock - grid.clone) / 2
-        level = np.nanmedian(reference, axis=1)
-        self.is_slow = level > np.quantile(level, QUIET_STOCK) + SLOW_MACHINE
         self.processes = tuple(grid.processes_of(index) for index in range(grid.size))
         self._windows: dict[tuple[int, int, int], tuple[float, float]] = {}
 
@@ -65,6 +67,7 @@ class RecordedMachine:
         rounds = finite(self._screened[index, process])
         begin = generator.randrange(max(1, len(rounds) - SCREEN_ROUNDS + 1))
         value, error = self._window(index, process, begin)
+        levels = finite(self.levels[self.grid.group[index, process]])[begin : begin + SCREEN_ROUNDS]
         result = TrialResult(
             config=config,
             readings=NO_READINGS,
@@ -72,6 +75,7 @@ class RecordedMachine:
             log_ratio=value,
             log_ratio_error=error,
             blocks=(),
+            baseline_ns=float(np.exp(np.median(levels))),
         )
         return Draw(trial=result, process=process, cost_s=self.trial_s(index, process))
 
@@ -111,11 +115,30 @@ class RecordedMachine:
             build_s=float(np.median(builds)) if builds else Costs().build_s,
         )
 
-    def another(self, index: int, process: int, generator: random.Random, *, is_slow: bool) -> int:
-        """A process of the same configuration on a machine in that state, another one, as far as there are such."""
-        alike = [one for one in self.processes[index] if self.is_slow[self.grid.group[index, one]] == is_slow]
-        others = [one for one in alike if one != process]
-        return generator.choice(others or alike or list(self.processes[index]))
+    def level(self, generator: random.Random) -> tuple[int, float]:
+        """The machine at some moment of the recording: a group, and what an item took stock in it then, as ln(ns)."""
+        group = generator.randrange(len(self.levels))
+        return group, generator.choice(finite(self.levels[group]).tolist())
+
+    def rounds(self, index: int, process: int, *, level: float) -> Floats:
+        """A process's rounds, as ln(ns an item), on a machine on which stock takes `level`.
+
+        Ratios to stock hold there if the machine was as slow or as quiet when they were recorded; else times do.
+        """
+        alike = self._alike(index, process, is_slow=is_slow(level, self.quiet))
+        return finite(self.grid.values[index, process]) if alike is None else level + alike
+
+    def another(self, index: int, process: int, generator: random.Random, *, level: float) -> int:
+        """A process of the same configuration on such a machine, another one than `process`, as far as there are."""
+        slow = is_slow(level, self.quiet)
+        fitting = [one for one in self.processes[index] if self._alike(index, one, is_slow=slow) is not None]
+        others = [one for one in fitting if one != process]
+        return generator.choice(others or fitting or list(self.processes[index]))
+
+    def _alike(self, index: int, process: int, *, is_slow: bool) -> Floats | None:
+        """The rounds that a process was recorded for in that state, against stock; None where they are few."""
+        found = finite(self.raced[index, process][self._is_slow[index, process] == is_slow])
+        return found if len(found) >= FEWEST_ALIKE else None
 
 
 def finite(rounds: Floats) -> Floats:

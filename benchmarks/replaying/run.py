@@ -12,16 +12,19 @@ from benchmarks.replaying.truth import STOCK, Truth
 from infer_opt.concluding import break_ties, finalists_of, settled_race
 from infer_opt.config import TrialConfig
 from infer_opt.racing import Course, Race
-from infer_opt.results import Trial
+from infer_opt.results import Trial, TrialResult
 from infer_opt.rig import BASELINE, CLONE
-from infer_opt.search.screen import promising
+from infer_opt.search.quiet import stock_levels
 from infer_opt.search.strategies import Problem, open_strategy
 from infer_opt.stats.confirm import LOOKS
 from infer_opt.stats.intervals import hodges_lehmann
+from infer_opt.stats.levels import quiet_level
 from infer_opt.stats.race import HEAT_ROUNDS
 from infer_opt.workers.rounds import Round
 
 EPOCH_ROUNDS = 20
+MOST_ENTRANTS = 12  # in any variant
+NOBODY = -1  # no process
 MOST_HEATS = 20  # no race of so few entrants takes so many
 MARGIN = float(np.log1p(0.01))  # what a claim must clear
 DETECTABLE = 0.01  # ln(time) by which an unmeasured configuration must be faster to have been worth measuring
@@ -42,6 +45,7 @@ class Screened:
     """What a screen left behind. `drawn` says from which process of each configuration its trial came."""
 
     trials: tuple[Trial, ...]
+    promising: tuple[TrialResult, ...]
     drawn: Mapping[TrialConfig, int]
     cost_s: float
     chance_left: float | None
@@ -99,7 +103,13 @@ def screen(machine: RecordedMachine, strategy: str, *, most: int, seed: int) -> 
             made.add(waiting[0].recipe)
         drawn[waiting[0]] = draw.process
         done.append(draw.trial)
-    return Screened(trials=tuple(done), drawn=drawn, cost_s=cost_s, chance_left=searching.chance_left)
+    return Screened(
+        trials=tuple(done),
+        promising=searching.promising(done, most=MOST_ENTRANTS),
+        drawn=drawn,
+        cost_s=cost_s,
+        chance_left=searching.chance_left,
+    )
 
 
 class Lanes:
@@ -117,16 +127,15 @@ class Lanes:
 
     def spawn(self, keys: Sequence[str]) -> None:
         """A fresh process of each of `keys`, of stock and of its clone."""
-        group = self._generator.randrange(len(self._machine.stock_raced))
+        group, level = self._machine.level(self._generator)
         apart = finite(self._machine.stock_raced[group])
-        is_slow = bool(self._machine.is_slow[group])
-        self._rows = {BASELINE: apart, CLONE: -apart}
+        self._rows = {BASELINE: level + apart, CLONE: level - apart}
         for key in keys:
             index, process = self._now[key]
-            chosen = self._machine.another(index, process, self._generator, is_slow=is_slow)
+            chosen = self._machine.another(index, process, self._generator, level=level)
             self._now[key] = index, chosen
             self.used[index].add(chosen)
-            rows = finite(self._machine.raced[index, chosen])
+            rows = self._machine.rounds(index, chosen, level=level)
             self._rows[key] = np.roll(rows, -self._generator.randrange(len(rows)))
             self.seconds += self._machine.trial_s(index, chosen)
 
@@ -149,16 +158,17 @@ def one_race(
 ) -> tuple[Race, Mapping[int, set[int]], float]:
     """The race among the best of a screen, on the score sheet of `racing.race`; who was drawn; and its seconds.
 
-    So few that all can be confirmed do not race.
+    One alone does not race.
     """
-    entrants = promising(screened.trials, most=plan.entrants)
-    if len(entrants) <= 1 + plan.rivals:
+    entrants = screened.promising[: plan.entrants]
+    if len(entrants) < 2:
         return settled_race([trial.config.key for trial in entrants], screened.trials), {}, 0.0
     challengers = {trial.config.key: trial.config for trial in entrants}
     places = {key: (machine.index[config], screened.drawn[config]) for key, config in challengers.items()}
     lanes = Lanes(machine, places, generator)
     keys = (BASELINE, *challengers)
-    course = Course(keys=keys, finalists=1 + plan.rivals, racing=set(keys))
+    quiet = quiet_level(stock_levels(screened.trials))
+    course = Course(keys=keys, finalists=1 + plan.rivals, racing=set(keys), quiet=quiet)
     while not course.is_over and len(course.heats) < plan.heats:
         lanes.spawn(course.contenders)
         course.begin_heat()
@@ -173,7 +183,9 @@ def confirmed(machine: RecordedMachine, index: int, generator: random.Random) ->
     """What a first look of the confirmation sees: the mean over four fresh processes of 20 rounds each."""
     values = []
     for _ in range(LOOKS[0]):
-        rows = finite(machine.raced[index, generator.choice(machine.processes[index])])
+        _, level = machine.level(generator)
+        process = machine.another(index, NOBODY, generator, level=level)
+        rows = machine.rounds(index, process, level=level) - level
         begin = generator.randrange(len(rows))
         values.append(hodges_lehmann(np.roll(rows, -begin)[:EPOCH_ROUNDS]))
     return float(np.mean(values))

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from benchmarks.grid_file import Floats
-from benchmarks.replaying.machine import QUIET_STOCK, RecordedMachine, finite
+from benchmarks.replaying.machine import RecordedMachine, finite
 
 from infer_opt.config import TrialConfig
 from infer_opt.stats.intervals import hodges_lehmann
@@ -84,11 +84,10 @@ def find_truth(machine: RecordedMachine) -> Truth:
     """The truth of the grid that `machine` was made of."""
     grid = machine.grid
     per_process, level = (np.full(grid.values.shape[:2], np.nan) for _ in range(2))
-    quiet_stock = float(np.quantile(np.nanmedian((grid.stock + grid.clone) / 2, axis=1), QUIET_STOCK))
     for index, processes in enumerate(machine.processes):
         for process in processes:
             per_process[index, process] = hodges_lehmann(finite(machine.raced[index, process]))
-            level[index, process] = hodges_lehmann(finite(grid.values[index, process])) - quiet_stock
+            level[index, process] = hodges_lehmann(finite(grid.values[index, process])) - machine.quiet
     ran = np.isfinite(per_process).any(axis=1)
     raw, shrunk, error = (np.full(grid.size, np.nan) for _ in range(3))
     raw[ran] = np.nanmean(per_process[ran], axis=1)

@@ -204,7 +204,7 @@ def _promising(rounds: Array) -> list[int]:
 
 def _raced(noise: Noise, rng: np.random.Generator, truth: Array, entrants: Sequence[int]) -> list[int]:
     """Who is confirmed, the best first; nobody where stock leads. On the score sheet of the real race."""
-    if len(entrants) <= FINALISTS:
+    if len(entrants) < 2:
         return list(entrants)
     keys = (BASELINE, *map(str, entrants))
     course = Course(keys=keys, finalists=FINALISTS, racing=set(keys))

@@ -28,7 +28,6 @@ from infer_opt.stats.confirm import LOOKS
 from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM, median_interval
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import Stock, quantiles_of, run_stock, run_trial
-from infer_opt.workers.rounds import measure_round
 
 SUBJECT = "subject"
 NO_CLAIM = "none: the bundle holds the stock configuration"
@@ -190,17 +189,7 @@ def _processes(
         before = budget.elapsed_s
         entrants, _ = rig.enter({BASELINE: subject.opened}, setup.generator)
         try:
-            rounds = [
-                measure_round(
-                    entrants,
-                    number=number,
-                    objective=rig.objective,
-                    generator=setup.generator,
-                    watch=rig.watch,
-                    timeout_s=rig.timeout_s,
-                )
-                for number in range(SOLO_ROUNDS)
-            ]
+            rounds = [rig.round(entrants, number, setup.generator) for number in range(SOLO_ROUNDS)]
         finally:
             entrants[BASELINE].worker.close()
         kept = [one.blocks[BASELINE].latency_ns for one in rounds if one.discarded is None and not one.lost]

@@ -38,6 +38,7 @@ from infer_opt.rig import BASELINE, CLONE, Limits
 from infer_opt.search.screen import best
 from infer_opt.search.space import distance_from_stock
 from infer_opt.setting_up import Setup
+from infer_opt.stats.levels import SLOW
 from infer_opt.transforms.cache import MANIFEST_NAME
 from infer_opt.trials import Stock, quantiles_of, within_limits
 
@@ -113,7 +114,7 @@ def conclude(
     was_interrupted: bool,
 ) -> Outcome:  # fmt: skip
     """The answer of a tuning: the winner and its proof, or stock and the reason."""
-    notes = _endings(confirmation, was_interrupted) + _saturations(setup, trials)
+    notes = _endings(confirmation, was_interrupted) + _slow_phases(raced) + _saturations(setup, trials)
     baseline = pooled(base.result, BASELINE, confirmation)
     key, broken = _winner(setup.rig.limits, trials, raced, confirmation)
     comparison = _shown(key, raced, confirmation)
@@ -234,6 +235,17 @@ def _why_not(
     if confirmation.ran_out:
         return f"the budget ended after {epochs}, which say {value} and prove nothing yet; give it more with --budget"
     return f"{epochs} say {value}, which does not clear the margin of {comparison.margin:.1%}"
+
+
+def _slow_phases(raced: Race | None) -> tuple[Note, ...]:
+    """That the machine had phases in which stock itself was slow, which the choice of a winner left out."""
+    if raced is None or not raced.slow_heats:
+        return ()
+    text = (
+        f"stock itself was more than {math.expm1(SLOW):.0%} slower than usual in {raced.slow_heats} of the"
+        f" {raced.heats + raced.slow_heats} heats of the race, which were run again: something else slows the cores"
+    )
+    return (Note(caution=Caution.SLOW_MACHINE, text=text),)
 
 
 def _endings(confirmation: Confirmation | None, was_interrupted: bool) -> tuple[Note, ...]:

@@ -10,7 +10,7 @@ from infer_opt.errors import ModelError
 from infer_opt.results import Block, Comparison, Verdict
 from infer_opt.rig import BASELINE, CLONE, Rig
 from infer_opt.stats.confirm import LOOKS, Decision, decide_all, epoch_value, remeasure, rounds_per_epoch, speedup
-from infer_opt.workers.rounds import Entrant, Round, measure_round
+from infer_opt.workers.rounds import Entrant, Round
 
 MOST_DISCARDED = 0.2
 TRIES = 1.5  # rounds that an epoch may try for each that it needs, before it counts as disturbed
@@ -147,14 +147,7 @@ def _empty_epoch(found: Sequence[Round], setup_s: float, begin: float) -> Epoch:
 def _rounds(rig: Rig, entrants: Mapping[str, Entrant], generator: random.Random, wanted: int) -> list[Round]:
     found: list[Round] = []
     while sum(one.discarded is None for one in found) < wanted and len(found) < wanted * TRIES:
-        one = measure_round(
-            entrants,
-            number=len(found),
-            objective=rig.objective,
-            generator=generator,
-            watch=rig.watch,
-            timeout_s=rig.timeout_s,
-        )
+        one = rig.round(entrants, len(found), generator)
         found.append(one)
         if one.lost:
             break

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from infer_opt.config import Provider, SessionOptions, TrialConfig
 from infer_opt.facts import TensorSpec
-from infer_opt.results import Placement, Trial
+from infer_opt.results import Placement, Trial, TrialResult
 
 # Arrays are numpy's; the alias keeps numpy out of `infer-opt --help`.
 Array = Any
@@ -94,6 +94,9 @@ class Strategy(Protocol):
 
         The first of it is measured next.
         """
+
+    def promising(self, done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
+        """Who of `done` should race: those that may be faster than stock, the most promising first."""
 
     @property
     def chance_left(self) -> float | None:

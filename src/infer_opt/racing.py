@@ -11,10 +11,12 @@ from infer_opt.config import TrialConfig
 from infer_opt.errors import ModelError
 from infer_opt.rig import BASELINE, CLONE, Rig
 from infer_opt.stats.intervals import FloatArray, hodges_lehmann
+from infer_opt.stats.levels import is_slow
 from infer_opt.stats.race import HEAT_ROUNDS, HEATS_A_CUT, allowance, cut, judge
-from infer_opt.workers.rounds import Entrant, Round, measure_round
+from infer_opt.workers.rounds import Entrant, Round
 
 TRIES = 1.5  # rounds that a heat may try for each that it needs
+PATIENCE = 4  # heats on a slow machine that are run again
 FEWEST_FOR_NOISE = 8  # rounds
 NORMAL_MAD = 1.4826  # standard deviations of a normal for each of its median absolute deviations
 
@@ -24,7 +26,8 @@ class Race:
     """Who is left, the best first; `baseline` among the keys means that stock was not beaten.
 
     `log_ratios` are each entrant's ln(time / baseline's time), the mean over the heats that it was in of Hodges-
-    Lehmann over rounds; `rounds` were run in `heats` sets of fresh processes. `round_noise` is the standard
+    Lehmann over rounds; `rounds` were run in `heats` sets of fresh processes; `slow_heats` more were set aside, for the
+    machine was slow in them. `round_noise` is the standard
     deviation of ln(clone's time / baseline's time) between rounds of one heat, None below eight rounds: how much a
     round of two equals strays on this machine, now.
     """
@@ -37,22 +40,38 @@ class Race:
     log_ratios: Mapping[str, float]
     lost: Mapping[str, str]
     heats: int = 0
+    slow_heats: int = 0
     round_noise: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Heat:
+    """One set of fresh processes: its undisturbed rounds. Mutable while it is run.
+
+    `rows` are (rounds, entrants), nan for the absent; `ratios` hold ln(time / baseline's time) of each round by
+    entrant, the clone among them; `stock` what an item took the baseline and its clone, as ln(ns).
+    """
+
+    rows: list[list[float]] = field(default_factory=list)
+    ratios: dict[str, list[float]] = field(default_factory=dict)
+    stock: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
 class Course:
     """A race under way: who is in it, and every undisturbed round so far. Mutable: it is the race's score sheet.
 
-    `rows` are (rounds, entrants), nan for the absent; `heats` hold ln(time / baseline's time) of each round by entrant,
-    the clone among them.
+    `quiet` is stock's level on the quiet machine, as ln(ns an item). A heat in which stock was clearly slower is set
+    aside and run again, four times in all: whom a slow core hits is no matter of the configuration. What was seen in
+    such heats counts only where there are no others.
     """
 
     keys: tuple[str, ...]
     finalists: int
     racing: set[str]
-    rows: list[list[float]] = field(default_factory=list)
-    heats: list[dict[str, list[float]]] = field(default_factory=list)
+    quiet: float | None = None
+    heats: list[Heat] = field(default_factory=list)
+    aside: list[Heat] = field(default_factory=list)
     discarded: int = 0
     lost: dict[str, str] = field(default_factory=dict)
     is_alike: bool = False
@@ -69,13 +88,19 @@ class Course:
         return self.is_settled or self.is_alike or len(self.racing) == 1 or not self.contenders
 
     @property
+    def counted(self) -> list[Heat]:
+        """The heats that count: those on the quiet machine, if there was one."""
+        return [heat for heat in self.heats if heat.rows] or self.aside
+
+    @property
     def values(self) -> FloatArray:
-        """The rounds as a matrix."""
-        return np.array(self.rows, dtype=np.float64).reshape(len(self.rows), len(self.keys))
+        """The rounds that count as a matrix."""
+        rows = [row for heat in self.counted for row in heat.rows]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.keys))
 
     def begin_heat(self) -> None:
         """Everybody who is in it was started anew."""
-        self.heats.append({})
+        self.heats.append(Heat())
 
     def add(self, found: Round) -> None:
         """Count a round, and let those go that no luck of a process explains."""
@@ -84,9 +109,13 @@ class Course:
         if found.discarded is not None:
             self.discarded += 1
             return
-        self.rows.append([found.values.get(key, np.nan) for key in self.keys])
+        heat = self.heats[-1]
+        heat.rows.append([found.values.get(key, np.nan) for key in self.keys])
+        heat.stock += [found.values[key] for key in (BASELINE, CLONE) if key in found.values]
         for key, value in found.values.items():
-            self.heats[-1].setdefault(key, []).append(value - found.values[BASELINE])
+            heat.ratios.setdefault(key, []).append(value - found.values[BASELINE])
+        if self._is_slow(heat):
+            return
         live = [index for index, key in enumerate(self.keys) if key in self.racing]
         state = judge(self.values, live, allowed=allowance(len(self.heats)))
         self.racing -= {self.keys[index] for index in state.eliminated}
@@ -94,7 +123,12 @@ class Course:
 
     def end_heat(self) -> None:
         """After every second heat the slower half goes; when nobody has to go any more, the order is settled."""
-        if len(self.heats) % HEATS_A_CUT or self.is_over:
+        if self._is_slow(self.heats[-1]):
+            self.aside.append(self.heats.pop())
+            if len(self.aside) <= PATIENCE:
+                return
+        run = len(self.heats) + max(0, len(self.aside) - PATIENCE)
+        if run % HEATS_A_CUT or self.is_over:
             return
         if len(self.contenders) <= self.finalists:
             self.is_settled = True
@@ -105,9 +139,12 @@ class Course:
         self.racing = set(kept) | {key for key, values in seen.items() if not values}
         self.is_settled = len(self.contenders) <= 1
 
+    def _is_slow(self, heat: Heat) -> bool:
+        return bool(heat.stock) and is_slow(float(np.median(heat.stock)), self.quiet)
+
     def by_heat(self, key: str) -> list[float]:
         """An entrant's Hodges-Lehmann value in each heat that it was in."""
-        return [hodges_lehmann(heat[key]) for heat in self.heats if heat.get(key)]
+        return [hodges_lehmann(heat.ratios[key]) for heat in self.counted if heat.ratios.get(key)]
 
     def log_ratios(self) -> dict[str, float]:
         """Of everyone that was in a round with stock: the mean over heats, for processes are what replicates."""
@@ -121,25 +158,26 @@ class Course:
             configs={key: config for key, config in challengers.items() if key in ratios or key in self.racing},
             survivors=tuple(sorted(self.racing, key=lambda key: ratios.get(key, 0.0))),
             is_equivalence_set=self.is_alike,
-            rounds=len(self.rows),
+            rounds=len(self.values),
             discarded=self.discarded,
             log_ratios=ratios,
             lost=self.lost,
-            heats=len(self.heats),
+            heats=len(self.counted or self.heats),
+            slow_heats=len(self.aside),
             round_noise=self.round_noise,
         )
 
     @property
     def round_noise(self) -> float | None:
         """By the median deviation from each heat's own median: a burst is not what rounds usually stray by."""
-        heats = [heat[CLONE] for heat in self.heats if heat.get(CLONE)]
+        heats = [heat.ratios[CLONE] for heat in self.counted if heat.ratios.get(CLONE)]
         strays = [abs(value - float(np.median(heat))) for heat in heats for value in heat]
         return NORMAL_MAD * float(np.median(strays)) if len(strays) >= FEWEST_FOR_NOISE else None
 
 
 def race(
     rig: Rig, challengers: Mapping[str, TrialConfig], stock: TrialConfig, *, generator: random.Random,
-    goes_on: Callable[[float], bool], finalists: int = 1,
+    goes_on: Callable[[float], bool], finalists: int = 1, quiet: float | None = None,
 ) -> Race:  # fmt: skip
     """Race `challengers` against stock and its clone until so many are left in order, all are alike, or time is over.
 
@@ -148,8 +186,9 @@ def race(
     Arguments:
         goes_on: is asked before each heat but the first and before each round, with the expected cost in seconds.
         finalists: how many are to be confirmed; two more heats settle their order.
+        quiet: what an item takes stock on the quiet machine, as ln(ns).
     """
-    course = Course(keys=(BASELINE, *challengers), finalists=finalists, racing={BASELINE, *challengers})
+    course = Course(keys=(BASELINE, *challengers), finalists=finalists, racing={BASELINE, *challengers}, quiet=quiet)
     setup_s = 0.0
     while not course.is_over and (not course.heats or goes_on(setup_s)):
         begin = time.monotonic()
@@ -175,21 +214,14 @@ def _heat(
     rig: Rig, course: Course, entrants: dict[str, Entrant], generator: random.Random, goes_on: Callable[[float], bool]
 ) -> bool:
     """Rounds of these processes; whether it makes sense to go on."""
-    tried, kept, cost_s = 0, len(course.rows), 0.0
-    while len(course.rows) - kept < HEAT_ROUNDS and tried < TRIES * HEAT_ROUNDS and not course.is_over:
+    tried, cost_s, rows = 0, 0.0, course.heats[-1].rows
+    while len(rows) < HEAT_ROUNDS and tried < TRIES * HEAT_ROUNDS and not course.is_over:
         if not goes_on(cost_s):
             return False
         present = {key: one for key, one in entrants.items() if key in course.racing or key in (BASELINE, CLONE)}
-        found = measure_round(
-            present,
-            number=tried,
-            objective=rig.objective,
-            generator=generator,
-            watch=rig.watch,
-            timeout_s=rig.timeout_s,
-        )
+        found = rig.round(present, tried, generator)
         for key in {BASELINE, CLONE} & set(found.lost):
             raise ModelError(f"the stock session died in the race: {found.lost[key].what}")
         tried, cost_s = tried + 1, found.cost_s
         course.add(found)
-    return len(course.rows) > kept  # on a machine that is disturbed throughout, another heat finds no more
+    return bool(rows)  # on a machine that is disturbed throughout, another heat finds no more

@@ -48,6 +48,7 @@ class Caution(StrEnum):
     PROVISIONAL = "provisional"
     NONDETERMINISTIC = "nondeterministic"
     TOO_NOISY = "too-noisy"
+    SLOW_MACHINE = "slow-machine"
     THROTTLED = "throttled"
     FEW_SAMPLES = "few-samples"
     INTERRUPTED = "interrupted"
@@ -139,6 +140,7 @@ class TrialResult:
     """A configuration that ran.
 
     `log_ratio` is ln(time / baseline's time) per item, paired by rounds, with its standard error; 0 for the baseline.
+    `baseline_ns` is what an item took the baseline in the same rounds: it tells whether the machine was slow then.
     """
 
     config: TrialConfig
@@ -147,6 +149,7 @@ class TrialResult:
     log_ratio: float
     log_ratio_error: float
     blocks: tuple[Block, ...]
+    baseline_ns: float | None = None
     placement: Placement | None = None
     notes: tuple[Note, ...] = ()
 

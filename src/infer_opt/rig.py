@@ -16,7 +16,7 @@ from infer_opt.runtimes import PROVIDER_NAMES
 from infer_opt.transforms.cache import MANIFEST_NAME, ArtefactCache, artefact_key
 from infer_opt.workers.messages import Open, Opened, Warm
 from infer_opt.workers.process import WorkerProcess, run_task
-from infer_opt.workers.rounds import Entrant, Watch
+from infer_opt.workers.rounds import Entrant, Round, Watch, measure_round
 
 BASELINE, CLONE = "baseline", "clone"  # the keys of the two stock sessions in every race and epoch
 WARM_UP_CPU = WarmUpPlan(least_ns=200_000_000, cap_ns=3_000_000_000)
@@ -157,6 +157,17 @@ class Rig:
                 entry.worker.close()
             raise
         return entrants, lost
+
+    def round(self, live: Mapping[str, Entrant], number: int, generator: random.Random) -> Round:
+        """One block of each of `live`, all others stopped, judged by what happened outside the workers meanwhile."""
+        return measure_round(
+            live,
+            number=number,
+            objective=self.objective,
+            generator=generator,
+            watch=self.watch,
+            timeout_s=self.timeout_s,
+        )
 
     def _settle(self, starting: "Starting") -> Entrant:
         opened: Opened = starting.worker.receive(timeout_s=self.timeout_s)

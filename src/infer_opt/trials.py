@@ -1,6 +1,8 @@
 """One configuration in, a result or a failure with its reason out. Always: one failed trial never ends a tuning."""
 
+import math
 import random
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +28,7 @@ from infer_opt.stats.intervals import hodges_lehmann, hodges_lehmann_error
 from infer_opt.stats.tails import quantile
 from infer_opt.workers.messages import Check, CheckStale, CpuUse, Evaluate, Opened, Record, Warm, WatchCpu
 from infer_opt.workers.process import WorkerError, WorkerProcess
-from infer_opt.workers.rounds import Entrant, Round, measure_round
+from infer_opt.workers.rounds import Entrant, Round
 
 TRIAL = "trial"
 SCREEN_ROUNDS = 5
@@ -105,10 +107,16 @@ def _run(rig: Rig, stage: _Stage, baseline: Entrant, generator: random.Random) -
         log_ratio=hodges_lehmann(differences),
         log_ratio_error=hodges_lehmann_error(differences),
         blocks=tuple(r.blocks[TRIAL] for r in rounds),
+        baseline_ns=_level_ns(rounds),
         placement=opened.placement,
         notes=_notes(config, opened, warmed) + _disturbed(rounds),
     )
     return within_limits(rig, result)
+
+
+def _level_ns(rounds: Sequence[Round]) -> float:
+    """What an item took the baseline, in ns: the median over rounds."""
+    return math.exp(statistics.median(one.values[BASELINE] for one in rounds))
 
 
 def _latency_ns(baseline: Entrant, config: TrialConfig) -> float:
@@ -168,14 +176,7 @@ def paired_rounds(rig: Rig, entrant: Entrant, baseline: Entrant, generator: rand
 
 def _round(rig: Rig, live: Mapping[str, Entrant], number: int, generator: random.Random) -> Round:
     """One round of the pair; a worker that ends in it ends the trial."""
-    found = measure_round(
-        live,
-        number=number,
-        objective=rig.objective,
-        generator=generator,
-        watch=rig.watch,
-        timeout_s=rig.timeout_s,
-    )
+    found = rig.round(live, number, generator)
     for key in (BASELINE, TRIAL):
         if key in found.lost:
             raise found.lost[key]
@@ -350,6 +351,7 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
         log_ratio=0.0,
         log_ratio_error=0.0,
         blocks=tuple(blocks),
+        baseline_ns=_level_ns(rounds),
         placement=opened.placement,
         notes=_notes(config, opened, warmed),
     )

@@ -18,11 +18,12 @@ from infer_opt.reports.documents import tuning_document
 from infer_opt.results import Caution, Note, Progress, Search, Trial, TrialResult, Tuning
 from infer_opt.rig import Rig
 from infer_opt.screening import costs_of, screen
-from infer_opt.search.screen import promising
+from infer_opt.search.quiet import stock_levels
 from infer_opt.search.space import candidates, stock
 from infer_opt.search.strategies import Problem, open_strategy
 from infer_opt.setting_up import Request, Setup, cache_folder, scratch_folder, set_up
 from infer_opt.stats.confirm import DEFAULT_ROUNDS, LOOKS
+from infer_opt.stats.levels import quiet_level
 from infer_opt.store.database import Store
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import Stock, run_stock
@@ -81,20 +82,30 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         base, setup = _measure_stock(setup)
         try:
             store.save_trial(notebook.id, base.result, phase=STOCK)
-            trials, search = _screen(errand, setup, base, notebook, budget, show)
+            screened = _screen(errand, setup, base, notebook, budget, show)
         finally:
             base.entrant.worker.close()
-        raced = _race(errand, setup, base, trials, notebook, budget, show)
+        trials = screened.trials
+        raced = _race(errand, setup, base, screened, notebook, budget, show)
         confirmation = _confirm(errand, setup, base, raced, notebook, budget, show)
         outcome = concluding.conclude(setup, base, trials, raced, confirmation, was_interrupted=budget.was_interrupted)
         outcome = replace(outcome, notes=outcome.notes + _throttling(throttled, throttled_ns()))
         show(Progress(stage="bundle", detail=str(errand.out)))
-        tuning = _result(errand, setup, outcome, search, budget)
+        tuning = _result(errand, setup, outcome, screened.search, budget)
         concluding.write_bundle(setup, tuning, errand.out, keep_default=errand.keep_default)
         if not budget.was_interrupted:
             store.finish(notebook.id, tuning_document(tuning))
         cache.prune(CACHE_BYTES)
         return tuning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screened:
+    """What was tried, who of it should race, the most promising first, and how it was searched."""
+
+    trials: tuple[Trial, ...]
+    promising: tuple[TrialResult, ...]
+    search: Search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,9 +173,7 @@ def widened(tolerance: float, agreement: float) -> float:
     return min(tolerance, 1 - 2 * (1 - agreement))
 
 
-def _screen(
-    errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budget: Budget, show: Show
-) -> tuple[tuple[Trial, ...], Search]:
+def _screen(errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budget: Budget, show: Show) -> Screened:
     """What the strategy asks for, as far as time allows; each trial is kept at once."""
     space = candidates(setup.surroundings, wide=errand.preset.space == "wide")
     known = set(space)
@@ -197,20 +206,22 @@ def _screen(
         goes_on=goes_on,
         keep=lambda trial: notebook.store.save_trial(notebook.id, trial, phase=SCREEN),
     )
-    return trials, Search(
+    search = Search(
         strategy=errand.strategy,
         configurations=len(space),
         screened=len(trials),
         earlier=len(problem.earlier) if errand.strategy in GUIDED else 0,
         chance_left=strategy.chance_left,
     )
+    promising = strategy.promising(trials, most=errand.preset.entrants)
+    return Screened(trials=trials, promising=promising, search=search)
 
 
 def _race(
-    errand: Errand, setup: Setup, base: Stock, trials: Sequence[Trial], notebook: Notebook, budget: Budget, show: Show
+    errand: Errand, setup: Setup, base: Stock, screened: Screened, notebook: Notebook, budget: Budget, show: Show
 ) -> Race | None:
-    """The promising ones live at once, when there are more of them than can be confirmed."""
-    entrants = _affordable(setup.rig, promising(trials, most=errand.preset.entrants))
+    """The promising ones live at once; one alone needs no race."""
+    trials, entrants = screened.trials, _affordable(setup.rig, screened.promising)
     by_key = {trial.config.key: trial.config for trial in entrants}
     finalists = 1 + errand.preset.rivals
     if notebook.finalists:
@@ -220,7 +231,7 @@ def _race(
     # Everybody comes up once, and fewer than ten rounds would hardly eliminate anyone.
     least_s = (len(by_key) + 2) * (base.setup_s / 2 + LEAST_RACE * base.round_s)
     raced = concluding.settled_race(tuple(by_key), trials)
-    if len(by_key) > finalists and budget.fits(least_s, reserve_s=reserve):
+    if len(by_key) > 1 and budget.fits(least_s, reserve_s=reserve):
         show(Progress(stage="race", detail=f"{len(by_key)} configurations against stock"))
         found = race(
             setup.rig,
@@ -229,6 +240,7 @@ def _race(
             generator=setup.generator,
             goes_on=lambda cost_s: budget.fits(cost_s, reserve_s=reserve),
             finalists=finalists,
+            quiet=quiet_level(stock_levels([base.result, *trials])),
         )
         raced = concluding.break_ties(found, trials) if found.rounds else raced
     raced = replace(raced, survivors=concluding.finalists_of(raced, most=finalists))

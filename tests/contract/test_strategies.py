@@ -112,3 +112,28 @@ def test_a_search_finds_something_good(make: Callable[[Sequence[TrialConfig]], S
     ranked = sorted(trial.log_ratio for trial in everything if isinstance(trial, TrialResult))
 
     assert min(found) <= ranked[len(ranked) // 5]
+
+
+def test_the_promising_are_some_of_those_that_ran_and_the_fastest_is_among_them(
+    make: Callable[[Sequence[TrialConfig]], Strategy],
+) -> None:
+    strategy = make(SPACE)
+    done = driven(strategy)
+    ran = [trial for trial in done if isinstance(trial, TrialResult)]
+
+    promising = strategy.promising(done, most=5)
+
+    assert 0 < len(promising) <= 5
+    assert set(promising) <= set(ran)
+    assert min(ran, key=lambda trial: trial.log_ratio) in promising
+
+
+def test_nothing_is_promising_where_nothing_ran_or_all_is_slower(
+    make: Callable[[Sequence[TrialConfig]], Strategy],
+) -> None:
+    strategy = make(SPACE)
+    slower = [make_result(config, 0.3, log_ratio_error=0.001) for config in SPACE[:5]]
+
+    assert strategy.promising([], most=5) == ()
+    assert strategy.promising([TrialFailure(config=SPACE[0], kind=FAILS, reason="wrong")], most=5) == ()
+    assert strategy.promising(slower, most=5) == ()

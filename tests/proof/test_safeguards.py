@@ -19,6 +19,7 @@ import pytest
 from fakes import MS, FakeRig, FakeWorker
 from infer_opt import confirming, measure
 from infer_opt import racing as chapter
+from infer_opt import rig as rigs
 from infer_opt.config import TrialConfig
 from infer_opt.confirming import Epoch
 from infer_opt.measure import ClockCost, Plan, plan_block
@@ -228,7 +229,7 @@ SAFEGUARDS = {
         promise="what is thrown away does not depend on what was measured",
         wrong=promises.discards_that_latencies_decide,
         limit=0.0,
-        without=(Replaced(owner=confirming, name="measure_round", by=with_hindsight),),
+        without=(Replaced(owner=rigs, name="measure_round", by=with_hindsight),),
     ),
     "fresh data for the winner": Mutation(
         named="Choosing and claiming are kept apart",

@@ -224,7 +224,7 @@ def tuned(
     rig, generator = make_rig(machine), random.Random(machine.seed)
     trials = _screened(rig, machine, configs, generator, whole_trials=whole_trials)
     chosen = {trial.config.key: trial.config for trial in promising(trials, most=ENTRANTS)}
-    if len(chosen) > FINALISTS:
+    if len(chosen) > 1:
         found = race(rig, chosen, STOCK, generator=generator, goes_on=lambda cost_s: next(left, None) is not None)
         raced = break_ties(found, trials)
     else:

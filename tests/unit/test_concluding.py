@@ -2,6 +2,7 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -479,6 +480,16 @@ def test_those_that_left_the_race_are_told_how_fast_they_were_and_never_called_s
 
     reason = outcome.standings[2].reason
     assert reason == "left the race: 1.11x stock's speed in 40 rounds"
+
+
+def test_slow_phases_that_the_race_left_out_are_told() -> None:
+    notes = concluded(RAN, replace(LED, heats=4, slow_heats=2), None).notes
+
+    assert [note.text for note in notes if note.caution is Caution.SLOW_MACHINE] == [
+        "stock itself was more than 10% slower than usual in 2 of the 6 heats of the race, which were run again:"
+        " something else slows the cores"
+    ]
+    assert all(note.caution is not Caution.SLOW_MACHINE for note in concluded(RAN, LED, None).notes)
 
 
 def test_the_pareto_front_holds_what_nothing_beats_in_speed_memory_and_parity() -> None:

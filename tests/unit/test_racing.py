@@ -1,18 +1,19 @@
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
 from fakes import MS, World, make_rig
 from infer_opt.config import SessionOptions, TrialConfig
 from infer_opt.errors import ModelError
-from infer_opt.racing import Race, race
+from infer_opt.racing import PATIENCE, Course, Race, race
 from infer_opt.results import Block
 from infer_opt.rig import BASELINE, CLONE
 from infer_opt.stats.race import HEAT_ROUNDS
 from infer_opt.workers.messages import Measure, Warm
 from infer_opt.workers.process import WorkerError
-from infer_opt.workers.rounds import Watch, never_disturbed
+from infer_opt.workers.rounds import Round, Watch, never_disturbed
 
 STOCK = TrialConfig()
 FAST, SLOW, OTHER = (TrialConfig(options=SessionOptions(intra_threads=count)) for count in (1, 2, 3))
@@ -165,6 +166,72 @@ def test_a_race_knows_how_much_rounds_of_equals_stray_here() -> None:
 
     assert noisy.round_noise == pytest.approx(0.05 * 2**0.5, rel=0.25)  # two blocks a round; processes do not count
     assert raced(World(noise=0.05), goes_on=after(7)).round_noise is None
+
+
+# Slow phases of the machine
+
+QUIET = math.log(MS)
+
+
+def course(finalists: int = 1) -> Course:
+    keys = (BASELINE, *CHALLENGERS)
+    return Course(keys=keys, finalists=finalists, racing=set(keys), quiet=QUIET)
+
+
+def run_heat(on: Course, values: Mapping[str, float], *, slow: float = 0.0) -> None:
+    """One heat of equal rounds; `values` are ln(time / stock's time on the quiet machine)."""
+    on.begin_heat()
+    stock = {BASELINE: slow, CLONE: slow}
+    for number in range(HEAT_ROUNDS):
+        seen = {key: QUIET + value + 0.001 * (number % 3) for key, value in {**stock, **values}.items()}
+        on.add(Round(number=number, order=tuple(seen), blocks={}, values=seen, discarded=None, lost={}, cost_s=0.0))
+    on.end_heat()
+
+
+def test_a_heat_on_a_slow_machine_is_set_aside_and_run_again() -> None:
+    race_sheet = course()
+    one_core = {"fast": -0.3, "other": -0.1, "slow": 0.1}  # what slows stock does not slow them
+    run_heat(race_sheet, {"fast": -0.3, "other": -0.4, "slow": 0.1}, slow=0.47)
+    for _ in range(HEATS):
+        run_heat(race_sheet, {key: one_core[key] for key in race_sheet.contenders})
+
+    found = race_sheet.result(CHALLENGERS)
+
+    assert found.survivors == ("fast",)
+    assert found.log_ratios["fast"] == pytest.approx(-0.3, abs=0.002)
+    assert (found.slow_heats, found.rounds) == (1, HEAT_ROUNDS * found.heats)
+
+
+def test_nobody_leaves_in_a_slow_heat() -> None:
+    race_sheet = course()
+
+    run_heat(race_sheet, {"fast": -0.3, "other": 5.0, "slow": 5.0}, slow=0.47)
+
+    assert set(race_sheet.contenders) == set(CHALLENGERS)
+
+
+def test_a_race_on_a_machine_that_stays_slow_ends_with_what_it_saw() -> None:
+    race_sheet = course()
+    heats = 0
+    while not race_sheet.is_over:
+        run_heat(race_sheet, dict.fromkeys(CHALLENGERS, 0.2) | {"fast": 0.1}, slow=0.47)
+        heats += 1
+
+    found = race_sheet.result(CHALLENGERS)
+
+    assert heats == PATIENCE + HEATS
+    assert found.survivors[0] == "fast"
+    assert found.log_ratios["fast"] == pytest.approx(0.1 - 0.47, abs=0.002)
+    assert (found.heats, found.slow_heats) == (heats, heats)
+
+
+def test_quiet_heats_decide_even_when_patience_is_over() -> None:
+    race_sheet = course()
+    run_heat(race_sheet, {"fast": -0.3, "other": -0.1, "slow": 0.1})
+    for _ in range(PATIENCE + 1):
+        run_heat(race_sheet, {"fast": 0.3, "other": -0.1, "slow": 0.1}, slow=0.47)
+
+    assert race_sheet.result(CHALLENGERS).survivors[0] == "fast"
 
 
 def test_the_budget_ends_a_race_between_two_rounds() -> None:

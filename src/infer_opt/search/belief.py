@@ -12,6 +12,7 @@ from infer_opt.results import Trial, TrialResult
 from infer_opt.search.feasibility import chances, hopeless
 from infer_opt.search.features import Knobs, Matrix, knobs_of
 from infer_opt.search.gaussian_process import JITTER, Observations, Posterior, fit_robustly
+from infer_opt.search.quiet import in_quiet
 from infer_opt.search.strategies import Problem
 
 Indices = npt.NDArray[np.intp]
@@ -174,8 +175,8 @@ def observations(space: Space, done: Sequence[Trial]) -> Observations:
 
     Slow ones are cut off at twice the time: a wild one must not bend what is learnt of the fast ones.
     """
-    now = [trial for trial in done if isinstance(trial, TrialResult) and np.isfinite(trial.log_ratio)]
-    before = [t for t in space.problem.earlier if isinstance(t, TrialResult) and np.isfinite(t.log_ratio)]
+    now = [trial for trial in in_quiet(done) if isinstance(trial, TrialResult) and np.isfinite(trial.log_ratio)]
+    before = [t for t in in_quiet(space.problem.earlier) if isinstance(t, TrialResult) and np.isfinite(t.log_ratio)]
     errors = [_error(trial) for trial in now] + [float(np.hypot(_error(trial), ANOTHER_DAY)) for trial in before]
     values = [min(trial.log_ratio, SLOW_ENOUGH) for trial in now + before]
     return Observations(

@@ -6,13 +6,14 @@ would have. Batches end at positions in `done`, and each draws from a generator 
 
 import itertools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from infer_opt.config import GraphLevel, SessionOptions, TrialConfig
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.belief import Belief, Space, believe
 from infer_opt.search.feasibility import hopeless
-from infer_opt.search.screen import POLISHED
+from infer_opt.search.screen import POLISHED, promising
 from infer_opt.search.seeds import seeds
 from infer_opt.search.space import neighbours
 from infer_opt.search.strategies import Problem
@@ -72,6 +73,20 @@ class Guided:
         self._chance_left = next((w.chance_left for w in reversed(waves) if w.chance_left is not None), None)
         return _left(waves[-1], done)
 
+    def promising(self, done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
+        """In turn the best by what all trials together say of each, and the best by what each showed itself.
+
+        A wild trial does not crowd out the others, nor does the model overrule what it cannot explain.
+        """
+        ran = {trial.config: trial for trial in done if isinstance(trial, TrialResult)}
+        if not ran:
+            return ()
+        belief = self._believed(done)
+        believed = sorted((config for config in belief.leaders() if belief.hoped(config) < 0), key=belief.hoped)
+        shown = [trial.config for trial in promising(done, most=len(done))]
+        turns = itertools.chain.from_iterable(itertools.zip_longest(believed, shown))
+        return tuple(ran[config] for config in dict.fromkeys(turns) if config is not None)[:most]
+
     def _first(self) -> tuple[TrialConfig, ...]:
         """The best of earlier tunings, then everything of a small space, or the seeds of a large one."""
         candidates, among = self._problem.candidates, frozenset(self._problem.candidates)
@@ -84,11 +99,12 @@ class Guided:
         return tuple(dict.fromkeys((*warm, *cold)))[: self._most]
 
     def _following(self, waves: Sequence[_Wave], done: Sequence[Trial]) -> _Wave:
-        from threadpoolctl import threadpool_limits
-
-        # Matrices of a few hundred rows gain nothing from threads, whose spinning would disturb what is measured next.
-        with threadpool_limits(limits=1):
+        with _one_thread():
             return self._chosen(waves, done)
+
+    def _believed(self, done: Sequence[Trial]) -> Belief:
+        with _one_thread():
+            return believe(self._space, done)
 
     def _chosen(self, waves: Sequence[_Wave], done: Sequence[Trial]) -> _Wave:
         belief = believe(self._space, done)
@@ -125,6 +141,14 @@ class Guided:
         return tuple(sorted((c for c, hoped in near.items() if hoped < limit), key=near.__getitem__))[:POLISH_MOST]
 
 
+def _one_thread() -> AbstractContextManager[object]:
+    """Matrices of a few hundred rows gain nothing from threads, whose spinning would disturb what is measured next."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1)
+    return limits
+
+
 def alone(candidates: Sequence[TrialConfig]) -> int:
     """How many of the first candidates change the recipe alone or the session options alone."""
 
@@ -141,7 +165,7 @@ def alone(candidates: Sequence[TrialConfig]) -> int:
 def fingerprint(trial: Trial) -> tuple[object, ...]:
     """What a choice can depend on: the configuration, and how it went."""
     if isinstance(trial, TrialResult):
-        return trial.config, trial.log_ratio, trial.log_ratio_error
+        return trial.config, trial.log_ratio, trial.log_ratio_error, trial.baseline_ns
     return trial.config, trial.kind
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from infer_opt.config import Recipe, SessionOptions, TrialConfig
 from infer_opt.results import Trial, TrialResult
+from infer_opt.search.quiet import in_quiet
 from infer_opt.search.space import neighbours
 from infer_opt.search.strategies import Problem
 
@@ -33,10 +34,15 @@ class Exhaustive:
         rest = tuple(config for config in self._first if config not in tried)
         if rest:
             return rest
+        done = in_quiet(done)
         leaders = best(done)[:POLISHED]
         near = (other for leader in leaders for other in neighbours(leader.config, self._candidates))
         expected = {config: predicted(config, done) for config in near if config not in tried}
         return tuple(sorted((config for config, value in expected.items() if value < 0), key=lambda c: expected[c]))
+
+    def promising(self, done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
+        """By what each showed."""
+        return promising(done, most=most)
 
 
 def predicted(config: TrialConfig, done: Sequence[Trial]) -> float:
@@ -59,5 +65,10 @@ def best(done: Sequence[Trial]) -> tuple[TrialResult, ...]:
 
 
 def promising(done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
-    """Those that may be faster than stock, at most `most`: the best end of their 95 % interval is below it."""
-    return tuple(trial for trial in best(done) if trial.log_ratio - 1.96 * trial.log_ratio_error < 0)[:most]
+    """Those that may be faster than stock on the quiet machine, the best first, at most `most`.
+
+    The best end of their 95 % interval is below it.
+    """
+    measured = {trial.config: trial for trial in best(done)}
+    hopeful = (trial for trial in best(in_quiet(done)) if trial.log_ratio - 1.96 * trial.log_ratio_error < 0)
+    return tuple(measured[trial.config] for trial in hopeful)[:most]

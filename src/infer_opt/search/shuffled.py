@@ -4,7 +4,8 @@ import random
 from collections.abc import Sequence
 
 from infer_opt.config import TrialConfig
-from infer_opt.results import Trial
+from infer_opt.results import Trial, TrialResult
+from infer_opt.search.screen import promising
 from infer_opt.search.strategies import Problem
 
 
@@ -25,3 +26,7 @@ class Shuffled:
         """Those of the order that were not tried yet."""
         tried = {trial.config for trial in done}
         return tuple(config for config in self._first if config not in tried)
+
+    def promising(self, done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
+        """By what each showed."""
+        return promising(done, most=most)

@@ -13,6 +13,8 @@ from infer_opt.config import TrialConfig
 from infer_opt.errors import UnavailableError
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.features import Knob, Matrix, knobs_of
+from infer_opt.search.quiet import in_quiet
+from infer_opt.search.screen import promising
 from infer_opt.search.strategies import Problem
 
 SLOWEST = 2.0  # ln(time) that a slower trial is told as; and one that failed
@@ -45,6 +47,10 @@ class Tpe:
         single, pairs = self._knobs.alike(self._rows[untried], wanted[None, :])
         return (self._problem.candidates[untried[int(np.argmax(single[:, 0] + pairs[:, 0]))]],)
 
+    def promising(self, done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
+        """By what each showed."""
+        return promising(done, most=most)
+
     def _proposed(self, done: Sequence[Trial]) -> Matrix:
         """Optuna's next proposal, as a row of knobs."""
         optuna = _optuna()
@@ -52,7 +58,7 @@ class Tpe:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate is marked so
             sampler = optuna.samplers.TPESampler(seed=self._problem.seed * 100_003 + len(done), multivariate=True)
         study = optuna.create_study(sampler=sampler)
-        told = [(self._problem.stock, 0.0), *((t.config, _value(t)) for t in (*self._problem.earlier, *done))]
+        told = [(self._problem.stock, 0.0), *((t.config, _value(t)) for t in (*self._problem.earlier, *in_quiet(done)))]
         for row, (_, value) in zip(self._knobs.rows([config for config, _ in told]), told, strict=True):
             if self._is_inside(row):  # Optuna refuses levels that it does not know
                 study.add_trial(

@@ -154,7 +154,7 @@ def test_what_an_early_look_found_stays_found() -> None:
         ("inconclusive", 0.01, False),
         ("too-noisy", None, False),
         ("equivalent", 0.01, True),
-        ("equivalent", 0.08, False),
+        ("equivalent", 0.08, True),  # nothing is called equal within more than 2 %
     ],
 )
 def test_a_slow_one_may_be_doubted_but_not_praised(verdict: str, margin: float | None, wrong: bool) -> None:

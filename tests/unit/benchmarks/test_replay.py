@@ -4,7 +4,7 @@ import json
 import math
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,73 +29,17 @@ from benchmarks.replaying.run import (
 )
 from benchmarks.replaying.truth import STOCK, Truth, find_truth
 
-from infer_opt.config import GraphLevel, Quantisation, Recipe, SessionOptions, Spin, TrialConfig
 from infer_opt.presets import load_preset
 from infer_opt.results import FailureKind, TrialFailure, TrialResult
-from infer_opt.stats.intervals import Values
+from made_grids import FAST, SPACE, made_grid
 
-RECIPES = (Recipe(), Recipe(quantise=Quantisation()), Recipe(normalise=True))
-OPTIONS = tuple(SessionOptions(intra_threads=threads, spin=spin) for threads in (0, 2) for spin in (None, Spin.NEVER))
-SPACE = tuple(TrialConfig(recipe=recipe, options=options) for recipe in RECIPES for options in OPTIONS)[1:]
 PLAN = Plan(entrants=8, rivals=2)
-# Enough of a family that effects can be told from interactions.
-LARGE = tuple(
-    TrialConfig(
-        recipe=recipe,
-        options=SessionOptions(intra_threads=1, spin=spin, arena=arena, io_binding=binding, graph_level=level),
-    )
-    for recipe in RECIPES
-    for spin in (None, Spin.NEVER)
-    for arena in (True, False)
-    for binding in (True, False)
-    for level in (None, GraphLevel.BASIC)
-)
-TRUTH = [0.3 * (config.recipe == RECIPES[1]) + 0.02 * index for index, config in enumerate(SPACE)]
 
 
 def replay_once(
     machine: RecordedMachine, truth: Truth, strategy: str, *, most: int, seed: int, variants: Sequence[str] = (AS_TUNE,)
 ) -> Outcome:
     return run.replay(machine, truth, strategy, most=most, seed=seed, plan=PLAN, variants=variants)
-
-
-def made_grid(
-    truth: Sequence[float] = TRUTH, *, process: float = 0.0, noise: float = 0.0, processes: int = 3, rounds: int = 30,
-    seed: int = 0, failures: Mapping[int, RecordedFailure] | None = None,
-) -> Grid:  # fmt: skip
-    """A grid of `SPACE` (or of its beginning) whose ln(time / stock's time) are known."""
-    generator = np.random.default_rng(seed)
-    size = len(truth)
-    values = 11.0 + np.array(truth)[:, None, None] + generator.normal(0.0, process or 1e-9, (size, processes, 1))
-    values = values + generator.normal(0.0, noise or 1e-9, (size, processes, rounds))
-    group = np.tile(np.arange(processes), (size, 1))
-    for index in failures or {}:
-        values[index], group[index] = np.nan, -1
-    return Grid(
-        model="m",
-        stock_config=TrialConfig(),
-        configs=(SPACE if size <= len(SPACE) else LARGE)[:size],
-        values=values,
-        group=group,
-        stock=11.0 + generator.normal(0.0, noise or 1e-9, (processes, rounds)),
-        clone=11.0 + generator.normal(0.0, noise or 1e-9, (processes, rounds)),
-        seconds={
-            "open_s": np.full((size, processes), 0.5),
-            "warm_s": np.full((size, processes), 0.3),
-            "round_s": np.full((size, processes), 0.02),
-        },
-        parity_s=np.full(size, 0.1),
-        build_s={RECIPES[1]: 4.0, RECIPES[2]: 2.0},
-        discarded=np.zeros(processes, dtype=np.intp),
-        failures=dict(failures or {}),
-    )
-
-
-def best_first(grid: Grid) -> int:
-    return int(np.nanargmin(find_truth(RecordedMachine(grid)).shrunk))
-
-
-FAST = [0.1, -0.05, -0.4, *TRUTH[3:]]
 
 
 def test_a_trial_is_five_rounds_of_one_recorded_process_against_its_stock() -> None:
@@ -182,9 +126,7 @@ def test_the_same_seed_replays_the_same_run() -> None:
     left, right = (replay_once(machine, truth, "exhaustive", most=11, seed=7, variants=list(VARIANTS)) for _ in "ab")
 
     assert left == right
-    others = {
-        replay_once(machine, truth, "exhaustive", most=11, seed=seed).picked[AS_TUNE].race_rounds for seed in range(8)
-    }
+    others = {replay_once(machine, truth, "exhaustive", most=11, seed=seed).picked[AS_TUNE].race_s for seed in range(8)}
     assert len(others) > 1
 
 
@@ -200,7 +142,7 @@ def test_the_race_runs_on_processes_that_were_not_screened() -> None:
 
 
 def test_a_race_goes_round_its_process_again_after_thirty_rounds() -> None:
-    machine = RecordedMachine(made_grid(noise=0.1))
+    machine = RecordedMachine(made_grid(noise=0.02))
     lanes = Lanes(machine, {"a": (0, 0), "b": (5, 1)}, random.Random(0))
     lanes.spawn(["a", "b"])
 
@@ -247,111 +189,6 @@ def test_the_confirmation_keeps_the_first_that_holds_or_the_fastest_by_rule() ->
     assert first_that_holds(machine, [0], generator) == fastest_that_holds(machine, [0], generator) == STOCK
 
 
-def additive(seed: int, *, interaction: float = 0.0, space: Sequence[TrialConfig] = LARGE) -> list[float]:
-    generator = np.random.default_rng(seed)
-    recipes, options = (
-        {one: generator.normal(0.0, spread) for one in dict.fromkeys(values)}
-        for values, spread in (([config.recipe for config in space], 0.3), ([config.options for config in space], 0.1))
-    )
-    return [
-        float(recipes[config.recipe] + options[config.options] + generator.normal(0.0, interaction)) for config in space
-    ]
-
-
-def error(left: Values, right: Values) -> float:
-    return float(np.sqrt(np.mean((np.asarray(left) - np.asarray(right)) ** 2)))
-
-
-def test_shrinking_comes_nearer_to_the_truth_than_the_recorded_means_do() -> None:
-    raw, shrunk = [], []
-    for seed in range(30):
-        known = additive(seed)
-        found = find_truth(RecordedMachine(made_grid(known, process=0.012, seed=seed)))
-        raw.append(error(found.raw, known))
-        shrunk.append(error(found.shrunk, known))
-
-    assert float(np.mean(shrunk)) < 0.9 * float(np.mean(raw))
-
-
-def test_the_lowest_recorded_mean_is_low_by_luck_and_the_shrunk_one_less_so() -> None:
-    optimism = {"raw": 0.0, "shrunk": 0.0}
-    for seed in range(60):
-        found = find_truth(RecordedMachine(made_grid([-0.3] * len(LARGE), process=0.012, seed=seed)))
-        optimism["raw"] += (-0.3 - float(found.raw.min())) / 60
-        optimism["shrunk"] += (-0.3 - float(found.shrunk.min())) / 60
-
-    assert optimism["raw"] > 0.01
-    assert optimism["shrunk"] < 0.85 * optimism["raw"]
-
-
-def test_real_interactions_are_not_shrunk_away() -> None:
-    known = additive(1, interaction=0.2)
-
-    found = find_truth(RecordedMachine(made_grid(known, process=0.002)))
-
-    assert error(found.shrunk, known) < 0.01
-    assert found.interaction_spread > 0.05
-
-
-def test_processes_that_were_slowed_down_do_not_count() -> None:
-    # Three processes of ten ran on a core that was slower by 1.6 times.
-    known = additive(2, interaction=0.05)
-    grid = made_grid(known, process=0.005, processes=4)
-    slowed = np.random.default_rng(3).random((len(LARGE), 4)) < 0.3
-
-    found = find_truth(RecordedMachine(replace(grid, values=grid.values + 0.48 * slowed[:, :, None])))
-
-    lucky = ~slowed.all(axis=1)
-    assert float(np.abs(found.shrunk - np.asarray(known))[lucky].max()) < 0.03
-    assert float(np.abs(found.raw - np.asarray(known))[lucky].max()) > 0.2
-    assert found.slowed == pytest.approx(slowed.mean(), abs=0.05)
-
-
-def test_stock_that_was_slowed_down_makes_nobody_faster() -> None:
-    known = additive(2, interaction=0.05)
-    grid = made_grid(known, process=0.005)
-    slowed = np.where(np.arange(len(grid.stock)) == 1, 0.4, 0.0)[:, None]
-
-    found = find_truth(RecordedMachine(replace(grid, stock=grid.stock + slowed, clone=grid.clone + slowed)))
-
-    assert float(np.abs(found.shrunk - np.asarray(known)).max()) < 0.03
-    assert float(np.abs(found.raw - np.asarray(known)).min()) > 0.1
-
-
-def test_what_the_grid_itself_cannot_tell_is_said_apart() -> None:
-    near = [float(value) for value in np.random.default_rng(1).normal(-0.3, 0.05, len(SPACE))]
-    sure, unsure = (find_truth(RecordedMachine(made_grid(near, process=process))).blind for process in (0.0005, 0.1))
-
-    assert sure < 0.001
-    assert unsure > 0.003
-    assert find_truth(RecordedMachine(made_grid([0.5] * 11))).blind == 0.0
-
-
-def test_process_spread_is_that_of_the_processes() -> None:
-    found = find_truth(RecordedMachine(made_grid([0.0] * 11, process=0.01, processes=40)))
-
-    assert found.process_spread == pytest.approx(0.01, rel=0.15)
-    assert found.error == pytest.approx(np.full(11, 0.01 / 40**0.5), rel=0.2)
-
-
-def test_held_out_regret_of_a_fair_pick_is_nothing_on_average() -> None:
-    # All are alike: whatever is picked by the other processes, the process that is left says so.
-    values = [
-        find_truth(RecordedMachine(made_grid([-0.3] * 11, process=0.05, seed=seed))).held_out(seed % 11, [0])
-        for seed in range(200)
-    ]
-
-    assert abs(float(np.mean([value for value in values if value is not None]))) < 0.01
-
-
-def test_held_out_regret_sees_a_worse_pick_and_needs_a_process_that_was_not_drawn() -> None:
-    found = find_truth(RecordedMachine(made_grid(FAST)))
-
-    assert found.held_out(1, [0]) == pytest.approx(0.35, abs=1e-6)
-    assert found.held_out(STOCK, []) == pytest.approx(0.4, abs=1e-6)
-    assert found.held_out(1, [0, 1, 2]) is None
-
-
 def test_failed_configurations_are_nobodys_best() -> None:
     failure = RecordedFailure(kind=FailureKind.PARITY, reason="cosine 0.5", cost_s=0.7)
     machine = RecordedMachine(made_grid(FAST, failures={2: failure}))
@@ -361,6 +198,40 @@ def test_failed_configurations_are_nobodys_best() -> None:
     found = replay_once(machine, truth, "exhaustive", most=11, seed=0).picked[AS_TUNE]
     assert found.pick == 1
     assert found.raw_regret == pytest.approx(0.0, abs=1e-6)
+
+
+SLOW_BY = 0.47  # ln(time) by which stock was slower in the last group
+
+
+def grid_with_a_slow_group(noise: float = 0.002) -> Grid:
+    """The second configuration, and no other, is not slowed down with stock."""
+    grid = made_grid(FAST, noise=noise, processes=4, seed=1)
+    values, stock, clone = grid.values.copy(), grid.stock.copy(), grid.clone.copy()
+    stock[-1], clone[-1] = stock[-1] + SLOW_BY, clone[-1] + SLOW_BY
+    values[:, -1] += SLOW_BY
+    values[1, -1] -= SLOW_BY
+    return replace(grid, values=values, stock=stock, clone=clone)
+
+
+def test_a_process_is_put_on_a_machine_that_is_as_slow_as_the_one_it_was_recorded_on() -> None:
+    machine, generator = RecordedMachine(grid_with_a_slow_group()), random.Random(0)
+    slow, quiet = machine.quiet + SLOW_BY, machine.quiet
+
+    assert {machine.another(0, -1, generator, level=slow) for _ in range(20)} == {3}
+    assert {machine.another(0, -1, generator, level=quiet) for _ in range(50)} == {0, 1, 2}
+    assert np.median(machine.rounds(1, 3, level=slow)) == pytest.approx(quiet + FAST[1], abs=0.01)
+    assert np.median(machine.rounds(0, 3, level=slow)) == pytest.approx(slow + FAST[0], abs=0.01)
+    # A process that was never seen on a machine in that state takes the time that it took.
+    assert np.median(machine.rounds(1, 3, level=quiet)) == pytest.approx(quiet + FAST[1], abs=0.01)
+
+
+def test_who_was_not_slowed_down_with_stock_does_not_win_by_it() -> None:
+    machine = RecordedMachine(grid_with_a_slow_group())
+    truth = find_truth(machine)
+
+    picks = [replay_once(machine, truth, "gp", most=11, seed=seed).picked[AS_TUNE].pick for seed in range(20)]
+
+    assert set(picks) == {2}
 
 
 def made_task(folder: Path, *, seeds: int = 12) -> Task:
@@ -468,10 +339,3 @@ def test_the_command_writes_its_table_with_the_runs_behind_it(
     assert len(document["samples"]["m-11 random"][AS_TUNE]) == 4
     assert document["results"]["grids"]["m-11"]["configurations"] == 11
     assert "exhaustive" in capsys.readouterr().out
-
-
-def test_grids_of_more_batches_keep_what_batch_does_apart() -> None:
-    grid = made_grid(additive(2))
-    configs = tuple(replace(config, batch=1 + index % 2) for index, config in enumerate(grid.configs))
-
-    assert np.isfinite(find_truth(RecordedMachine(replace(grid, configs=configs))).shrunk).all()

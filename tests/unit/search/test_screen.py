@@ -111,3 +111,14 @@ def test_promising_are_those_whose_interval_reaches_below_stock() -> None:
 
     assert [trial.config for trial in promising(done, most=9)] == [THREE, ONE]
     assert [trial.config for trial in promising(done, most=1)] == [THREE]
+
+
+def test_who_looked_fast_beside_a_slow_stock_does_not_crowd_out_the_others() -> None:
+    done: list[Trial] = [
+        make_result(ONE, -0.30, baseline_ns=1e6),
+        make_result(TWO, -0.40, baseline_ns=1.6e6),  # between -0.40 and +0.07
+        make_result(THREE, -0.20, baseline_ns=1e6),
+    ]
+
+    assert [trial.config for trial in promising(done, most=2)] == [ONE, THREE]
+    assert promising(done, most=9)[-1].log_ratio == -0.40  # as it was measured

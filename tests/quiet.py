@@ -10,13 +10,15 @@ from collections.abc import Sequence
 
 import infer_opt.search.screen
 import infer_opt.setting_up
-import infer_opt.tuning
 from infer_opt.cli import main
 from infer_opt.monitors.nvml import NvmlMonitor
 from infer_opt.results import Trial, TrialResult
+from infer_opt.search.guided import Guided
+from infer_opt.search.screen import Exhaustive
 from infer_opt.workers.rounds import Watch, never_disturbed
 
 SCREEN_ONLY = "TEST_SCREEN_ONLY"
+STRATEGIES = (Exhaustive, Guided)
 
 
 def watch_nothing(cores_in_use: float, nvml: NvmlMonitor | None = None) -> Watch:
@@ -24,7 +26,7 @@ def watch_nothing(cores_in_use: float, nvml: NvmlMonitor | None = None) -> Watch
     return never_disturbed
 
 
-def promise_nothing(done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
+def promise_nothing(strategy: object, done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
     """No trial looks faster than stock, in the place of the screen's own judgement."""
     return ()
 
@@ -33,5 +35,6 @@ if __name__ == "__main__":
     vars(infer_opt.setting_up)["watch_machine"] = watch_nothing
     infer_opt.search.screen.POLISHED = 0
     if os.environ.get(SCREEN_ONLY):
-        vars(infer_opt.tuning)["promising"] = promise_nothing
+        for strategy in STRATEGIES:
+            setattr(strategy, "promising", promise_nothing)  # noqa: B010  (a method is replaced on purpose)
     main()

@@ -125,18 +125,18 @@ class RecordedMachine:
 
         Ratios to stock hold there if the machine was as slow or as quiet when they were recorded; else times do.
         """
-        alike = self._alike(index, process, is_slow=is_slow(level, self.quiet))
+        alike = self.in_state(index, process, is_slow=is_slow(level, self.quiet))
         return finite(self.grid.values[index, process]) if alike is None else level + alike
 
     def another(self, index: int, process: int, generator: random.Random, *, level: float) -> int:
         """A process of the same configuration on such a machine, another one than `process`, as far as there are."""
         slow = is_slow(level, self.quiet)
-        fitting = [one for one in self.processes[index] if self._alike(index, one, is_slow=slow) is not None]
+        fitting = [one for one in self.processes[index] if self.in_state(index, one, is_slow=slow) is not None]
         others = [one for one in fitting if one != process]
         return generator.choice(others or fitting or list(self.processes[index]))
 
-    def _alike(self, index: int, process: int, *, is_slow: bool) -> Floats | None:
-        """The rounds that a process was recorded for in that state, against stock; None where they are few."""
+    def in_state(self, index: int, process: int, *, is_slow: bool) -> Floats | None:
+        """A process's rounds on the machine in that state, as ln(time / stock's time); None where they are few."""
         found = finite(self.raced[index, process][self._is_slow[index, process] == is_slow])
         return found if len(found) >= FEWEST_ALIKE else None
 

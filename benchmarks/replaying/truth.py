@@ -6,9 +6,10 @@ lowest of two hundred such means is low by luck: regret against it would charge 
 
 **Shrunk** is what regret is judged by: the speed on the quiet machine. On a virtual machine one core or the other is
 slow for a while (1.6 times on the recorded one), without any sign of it but that everything takes longer; ratios to
-stock do not cancel it, since stock runs on both cores and others on one. So a process's value is its time by that of
-*quiet* stock, the lower end of what stock took over all groups, and of a configuration's processes those count that
-were within 5 % of its fastest: all others were slowed down. What is left of noise in their mean is drawn towards
+stock do not cancel it, since stock runs on both cores and others on one. So a process's value is its ratio in the
+rounds in which stock was quiet, within a tenth of the lower end of what it took over all groups. A process without five
+of them counts by its time against quiet stock. Of a configuration's processes those count that were within 5 % of its
+fastest: all others were slowed down. What is left of noise in their mean is drawn towards
 recipe effect + options effect, to the share e / (v + e), where e is the variance of that mean and v that of
 interactions, by what the left-overs vary more than e explains. Regret against the lowest is what a pick loses, in
 expectation, against the best pick that somebody who had the whole grid could make. Which draws the search saw does
@@ -87,7 +88,9 @@ def find_truth(machine: RecordedMachine) -> Truth:
     for index, processes in enumerate(machine.processes):
         for process in processes:
             per_process[index, process] = hodges_lehmann(finite(machine.raced[index, process]))
-            level[index, process] = hodges_lehmann(finite(grid.values[index, process])) - machine.quiet
+            quiet = machine.in_state(index, process, is_slow=False)
+            found = finite(grid.values[index, process]) - machine.quiet if quiet is None else quiet
+            level[index, process] = hodges_lehmann(found)
     ran = np.isfinite(per_process).any(axis=1)
     raw, shrunk, error = (np.full(grid.size, np.nan) for _ in range(3))
     raw[ran] = np.nanmean(per_process[ran], axis=1)

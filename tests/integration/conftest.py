@@ -10,10 +10,9 @@ import pytest
 import infer_opt.search.screen
 import infer_opt.setting_up
 import infer_opt.trials
-import infer_opt.tuning
 from driving import Home, Proven, shape_bound, wait_for
 from infer_opt.workers.messages import WatchCpu
-from quiet import promise_nothing, watch_nothing
+from quiet import STRATEGIES, promise_nothing, watch_nothing
 
 
 @pytest.fixture
@@ -35,7 +34,8 @@ def screen_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(infer_opt.setting_up, "watch_machine", watch_nothing)
     monkeypatch.setattr(infer_opt.search.screen, "POLISHED", 0)
-    monkeypatch.setattr(infer_opt.tuning, "promising", promise_nothing)
+    for strategy in STRATEGIES:
+        monkeypatch.setattr(strategy, "promising", promise_nothing)
     monkeypatch.setattr(infer_opt.trials, "WatchCpu", partial(WatchCpu, seconds=0.05, rest_s=0.05))
 
 

@@ -165,6 +165,35 @@ def attention_block(*, width: int = 16) -> onnx.ModelProto:
     )
 
 
+def spiky(*, width: int = 256) -> onnx.ModelProto:
+    """x (batch, 256) -> y: three products; INT8 spoils the second, of which one channel is 1,000 times larger.
+
+    The weights of that channel are as much smaller, so that the float model does not care.
+    """
+    spikes = np.ones(width)
+    spikes[3] = 1000.0
+    second = np.random.default_rng(2).normal(0, width**-0.5, (width, width)) / spikes[:, None]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["a"], name="first/MatMul"),
+        helper.make_node("Tanh", ["a"], ["b"], name="first/Tanh"),
+        helper.make_node("Mul", ["b", "spikes"], ["c"], name="second/Mul"),
+        helper.make_node("MatMul", ["c", "w2"], ["d"], name="second/MatMul"),
+        helper.make_node("Tanh", ["d"], ["e"], name="second/Tanh"),
+        helper.make_node("MatMul", ["e", "w3"], ["y"], name="third/MatMul"),
+    ]
+    return build(
+        nodes,
+        [floats("x", "batch", width)],
+        [floats("y", "batch", width)],
+        initialisers=[
+            weights("w1", width, width, seed=1),
+            constant("spikes", spikes),
+            constant("w2", second),
+            weights("w3", width, width, seed=3),
+        ],
+    )
+
+
 def slow_chain(*, length: int = 60, width: int = 512) -> onnx.ModelProto:
     """x (batch, width) -> y (batch, width): many products in a row, milliseconds a run. Its one weight is 1 MB."""
     nodes = [

@@ -53,10 +53,14 @@ class Screened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """What one way of racing and confirming picked. Regrets as shares; `held_out` as ln(time / reference's time)."""
+    """What one way of racing and confirming picked. Regrets as shares; `held_out` as ln(time / reference's time).
+
+    `beyond` is the regret that the grid's own error does not explain.
+    """
 
     pick: int
     regret: float
+    beyond: float
     raw_regret: float
     held_out: float | None
     race_rounds: int
@@ -218,6 +222,7 @@ def replay_race(
     return Picked(
         pick=chosen,
         regret=truth.regret(chosen, truth.shrunk),
+        beyond=truth.beyond(chosen),
         raw_regret=truth.regret(chosen, truth.raw),
         held_out=truth.held_out(chosen, sorted(drawn)),
         race_rounds=raced.rounds,

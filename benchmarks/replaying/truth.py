@@ -36,6 +36,7 @@ SLOWED = 0.05  # ln(time) above a configuration's fastest process from which a p
 LEAST_SPREAD = 0.003  # between processes
 BISECTIONS = 30
 DRAWS = 2000  # of what may be true
+NORMAL_95 = 1.96
 STOCK = -1  # the place of stock, whose log ratio is 0 by definition
 
 
@@ -62,6 +63,13 @@ class Truth:
         """How much slower than the best of `values`, stock among them, the pick is: 0.01 is 1 %."""
         own = 0.0 if pick == STOCK else float(values[pick])
         return float(np.exp(own - min(0.0, float(np.nanmin(values)))) - 1.0)
+
+    def beyond(self, pick: int) -> float:
+        """The regret, as a share, that the grid's own error does not explain: the low end of its 95 % interval."""
+        best = int(np.nanargmin(self.shrunk)) if float(np.nanmin(self.shrunk)) < 0 else STOCK
+        values, errors = ([0.0 if index == STOCK else float(found[index]) for index in (pick, best)]
+                          for found in (self.shrunk, self.error))  # fmt: skip
+        return float(np.expm1(max(0.0, values[0] - values[1] - NORMAL_95 * float(np.hypot(*errors)))))
 
     def held_out(self, pick: int, drawn: Sequence[int]) -> float | None:
         """ln(the pick's time / the reference's), over processes not in `drawn`; None where there is none such."""

@@ -24,6 +24,7 @@ from infer_opt.results import (
     Caution,
     Comparison,
     FailureKind,
+    Frontier,
     Note,
     Readings,
     Standing,
@@ -382,6 +383,17 @@ def epoch_from(record: Mapping[str, Any]) -> Epoch:
         setup_s=record["setup_s"],
         cost_s=record["cost_s"],
     )
+
+
+def frontier_record(frontier: Frontier) -> dict[str, Any]:
+    """A frontier as plain JSON types."""
+    record: dict[str, Any] = msgspec.to_builtins(frontier)
+    return record
+
+
+def frontier_from(record: Mapping[str, Any]) -> Frontier:
+    """The frontier that `frontier_record` described."""
+    return msgspec.convert(record, Frontier)
 
 
 def is_complete(epoch: Epoch, finalists: Sequence[str]) -> bool:

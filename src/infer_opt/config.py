@@ -71,12 +71,16 @@ class Spin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantisation:
-    """INT8 weights and activations. Without a calibration, activations are quantised on the fly (dynamic)."""
+    """INT8 weights and activations. Without a calibration, activations are quantised on the fly (dynamic).
+
+    `floats` are the names of nodes, of the model as the quantiser is given it, that stay in float.
+    """
 
     calibration: Calibration | None = None
     per_channel: bool = False
     reduce_range: bool = False
     weight_type: WeightType = WeightType.INT8
+    floats: tuple[str, ...] = ()
 
     @property
     def is_static(self) -> bool:
@@ -89,6 +93,7 @@ class Quantisation:
         words = [f"int8-static {self.calibration}" if self.is_static else "int8-dynamic"]
         words += ["per-channel"] * self.per_channel + ["7-bit"] * self.reduce_range
         words += ["u8-weights"] * (self.weight_type is WeightType.UINT8)
+        words += [f"({len(self.floats)} in float)"] * bool(self.floats)
         return " ".join(words)
 
 
@@ -207,7 +212,11 @@ class TrialConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types; `from_dict` gives the same configuration back."""
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        quantise = data["recipe"]["quantise"]
+        if quantise is not None and not quantise["floats"]:
+            del quantise["floats"]  # as before there was such a choice: keys stay what they were
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -222,7 +231,11 @@ class TrialConfig:
                 quantise = dict(recipe["quantise"])
                 calibration = quantise.pop("calibration")
                 recipe["quantise"] = Quantisation(
-                    **{**quantise, "weight_type": WeightType(quantise["weight_type"])},
+                    **{
+                        **quantise,
+                        "weight_type": WeightType(quantise["weight_type"]),
+                        "floats": tuple(quantise.get("floats", ())),
+                    },
                     calibration=None if calibration is None else Calibration(calibration),
                 )
             for fields, name in ((recipe, "saved_level"), (options, "graph_level")):

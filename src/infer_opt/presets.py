@@ -12,6 +12,7 @@ from infer_opt.errors import ConfigError
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 LOOKS = (4, 6, 9, 13, 19)
 SPACES = ("usual", "wide")
+UNIFORM, PER_LAYER = "uniform", "per-layer"
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,6 +22,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     budget: str
     search: str = "exhaustive"
     space: str = "usual"
+    precision: str = UNIFORM
     trials: int
     entrants: int
     rivals: int
@@ -55,7 +57,12 @@ def load_preset(name: str) -> Preset:
     preset = parse_preset(path, text)
     if preset.epochs not in LOOKS:
         raise ConfigError(f"{path}: epochs must be one of {LOOKS}, got {preset.epochs}")
-    for key, value, known in (("search", preset.search, tuple(Searching)), ("space", preset.space, SPACES)):
+    choices = (
+        ("search", preset.search, tuple(Searching)),
+        ("space", preset.space, SPACES),
+        ("precision", preset.precision, (UNIFORM, PER_LAYER)),
+    )
+    for key, value, known in choices:
         if value not in known:
             raise ConfigError(f"{path}: {key} must be one of {', '.join(known)}, got {value!r}")
     if preset.trials < 1 or preset.entrants < 1 or preset.rivals < 0:

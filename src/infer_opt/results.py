@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from infer_opt.config import Objective, TrialConfig
+from infer_opt.config import Objective, Recipe, TrialConfig
 from infer_opt.facts import MachineFacts, ModelFacts
 
 
@@ -183,6 +183,46 @@ class TrialFailure:
 Trial = TrialResult | TrialFailure  # a configuration that cannot run is an answer too: stored, ranked last, explained
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCost:
+    """What INT8 does to one layer alone: it saves `saved_ns` a call, and adds `error` (1 - parity) to the outputs.
+
+    None: the runtime's profile does not name it, or the time was over.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    saved_ns: float | None
+    error: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionPoint:
+    """A whole model with `layers` of its layers in INT8 and the nodes `floats` in float, as it was checked.
+
+    `saved_ns` is what those layers save a call, added up; `score` is the parity of the whole.
+    """
+
+    layers: int
+    floats: tuple[str, ...]
+    saved_ns: float
+    score: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontier:
+    """Time against accuracy of one way to quantise: every layer alone, and the whole models that were checked.
+
+    `call_ns` is what the nodes of the float model take a call, by the runtime's profile.
+    """
+
+    recipe: Recipe
+    call_ns: float
+    layers: tuple[LayerCost, ...]
+    points: tuple[PrecisionPoint, ...]
+
+
 class Verdict(StrEnum):
     """What a paired comparison against the baseline says."""
 
@@ -266,6 +306,7 @@ class Tuning:
     elapsed_s: float
     budget_s: float
     settings: Mapping[str, Any]
+    frontiers: tuple[Frontier, ...] = ()
 
 
 class Severity(StrEnum):

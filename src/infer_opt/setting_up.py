@@ -25,7 +25,7 @@ from infer_opt.machine.memory import available_bytes
 from infer_opt.models.axes import fixed_batch
 from infer_opt.monitors.nvml import NvmlMonitor
 from infer_opt.preparing import Availability, Prepared
-from infer_opt.results import Caution, Note
+from infer_opt.results import Caution, Frontier, Note
 from infer_opt.rig import Limits, Rig
 from infer_opt.search.space import Surroundings
 from infer_opt.transforms.cache import ArtefactCache
@@ -110,6 +110,7 @@ class Setup:
     notes: tuple[Note, ...]
     runtime_version: str
     generator: random.Random
+    frontiers: tuple[Frontier, ...] = ()
 
 
 def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: float) -> Setup:

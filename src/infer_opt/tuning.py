@@ -11,11 +11,12 @@ from infer_opt.concluding import Outcome
 from infer_opt.config import TrialConfig
 from infer_opt.confirming import FEWEST_ROUNDS, Confirmation, Epoch, confirm, plan_rounds
 from infer_opt.errors import ModelError
+from infer_opt.exploring import SHARE, explore, offered
 from infer_opt.machine.cgroup import throttled_ns
-from infer_opt.presets import Preset
+from infer_opt.presets import PER_LAYER, Preset
 from infer_opt.racing import Race, race
 from infer_opt.reports.documents import tuning_document
-from infer_opt.results import Caution, Note, Progress, Search, Trial, TrialResult, Tuning
+from infer_opt.results import Caution, Frontier, Note, Progress, Search, Trial, TrialResult, Tuning
 from infer_opt.rig import Rig
 from infer_opt.screening import costs_of, screen
 from infer_opt.search.quiet import stock_levels
@@ -29,7 +30,7 @@ from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import Stock, run_stock
 from infer_opt.workers.process import WorkerError
 
-SCREEN, STOCK, RACE, CONFIRM = "screen", "stock", "race", "confirm"  # phases in the store
+SCREEN, STOCK, PRECISION, RACE, CONFIRM = "screen", "stock", "precision", "race", "confirm"  # phases in the store
 SCREEN_SHARE = 0.55  # of the budget at most: an unconfirmed winner is worth nothing
 LEAST_RACE = 10  # rounds
 WRITING_S = 1.0  # what the bundle and the report take at the end
@@ -82,6 +83,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         base, setup = _measure_stock(setup)
         try:
             store.save_trial(notebook.id, base.result, phase=STOCK)
+            setup = _explore(errand, setup, notebook, budget, show)
             screened = _screen(errand, setup, base, notebook, budget, show)
         finally:
             base.entrant.worker.close()
@@ -116,12 +118,16 @@ class Notebook:
     id: str
     trials: tuple[Trial, ...] = ()
     earlier: tuple[Trial, ...] = ()
+    frontiers: tuple[Frontier, ...] = ()
     finalists: tuple[str, ...] = ()
     epochs: tuple[Epoch, ...] = ()
 
 
 def _open_notebook(store: Store, errand: Errand, setup: Setup) -> Notebook:
-    plan = {"trials": errand.preset.trials, "space": errand.preset.space, "search": errand.strategy}
+    preset = errand.preset
+    plan = {
+        "trials": preset.trials, "space": preset.space, "precision": preset.precision, "search": errand.strategy
+    }  # fmt: skip
     key, subject = errand.request.key(setup.rig, plan), errand.request.subject(setup.rig)
     known = store.unfinished(key) if errand.resume else None
     number = known or store.begin(key, errand.request.to_dict(), subject_key=subject)
@@ -136,6 +142,7 @@ def _open_notebook(store: Store, errand: Errand, setup: Setup) -> Notebook:
         id=known,
         trials=store.trials(known, SCREEN),
         earlier=earlier,
+        frontiers=tuple(concluding.frontier_from(record.payload) for record in store.records(known, PRECISION)),
         finalists=finalists,
         epochs=tuple(epoch for epoch in epochs if concluding.is_complete(epoch, finalists)),
     )
@@ -171,6 +178,21 @@ def widened(tolerance: float, agreement: float) -> float:
     Once that distance is what a single pair of runs showed; half of all other pairs lie further apart.
     """
     return min(tolerance, 1 - 2 * (1 - agreement))
+
+
+def _explore(errand: Errand, setup: Setup, notebook: Notebook, budget: Budget, show: Show) -> Setup:
+    """Precision by layer, where the preset asks for it; the space then holds what came of it."""
+    frontiers = notebook.frontiers
+    if errand.preset.precision == PER_LAYER and not notebook.finalists:
+        show(Progress(stage="precision", detail="which layers INT8 suits"))
+        frontiers = explore(
+            setup.rig,
+            setup.surroundings,
+            seconds=min(SHARE * budget.total_s, budget.left_s),
+            known=frontiers,
+            keep=lambda found: notebook.store.save_rounds(notebook.id, PRECISION, 0, concluding.frontier_record(found)),
+        )
+    return replace(setup, frontiers=frontiers, surroundings=replace(setup.surroundings, mixed=offered(frontiers)))
 
 
 def _screen(errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budget: Budget, show: Show) -> Screened:
@@ -329,6 +351,7 @@ def _result(errand: Errand, setup: Setup, outcome: Outcome, search: Search, budg
         comparison=outcome.comparison,
         standings=outcome.standings,
         search=search,
+        frontiers=setup.frontiers,
         notes=(*setup.notes, *outcome.notes),
         bundle=str(errand.out),
         elapsed_s=budget.elapsed_s,

@@ -22,10 +22,13 @@ from infer_opt.results import (
     Estimate,
     FailureKind,
     Finding,
+    Frontier,
+    LayerCost,
     Note,
     OutputParity,
     Parity,
     Placement,
+    PrecisionPoint,
     Quantile,
     Readings,
     Search,
@@ -222,6 +225,25 @@ FASTER = Tuning(
     elapsed_s=171.4,
     budget_s=180.0,
     settings={"preset": "default", "seed": 0, "min_parity": 0.98, "batch": [1]},
+    frontiers=(
+        Frontier(
+            recipe=Recipe(quantise=DYNAMIC),
+            call_ns=26.0 * MS,
+            layers=(
+                LayerCost(name="body/attention (3 nodes)", nodes=("q", "k", "v"), saved_ns=5.2 * MS, error=0.0021),
+                LayerCost(name="body/output", nodes=("o",), saved_ns=4.1 * MS, error=0.031),
+                LayerCost(name="head", nodes=("head",), saved_ns=-0.1 * MS, error=0.0001),
+                LayerCost(name="pool", nodes=("pool",), saved_ns=None, error=0.0001),
+                LayerCost(name="tail", nodes=("tail",), saved_ns=0.3 * MS, error=None),
+            ),
+            points=(
+                PrecisionPoint(layers=2, floats=("head", "pool", "tail"), saved_ns=9.3 * MS, score=0.961, passed=False),
+                PrecisionPoint(
+                    layers=1, floats=("o", "head", "pool", "tail"), saved_ns=5.2 * MS, score=0.9902, passed=True
+                ),
+            ),
+        ),
+    ),
 )
 
 NO_FASTER = Tuning(

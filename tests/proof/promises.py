@@ -12,6 +12,7 @@ import numpy as np
 
 from fakes import MS, FakeClock, FakeSession, FakeWorker, make_rig
 from infer_opt import measure
+from infer_opt.config import SessionOptions, TrialConfig
 from infer_opt.confirming import Epoch, confirm
 from infer_opt.measure import ClockCost, WarmUpPlan, measure_block, warm_up
 from infer_opt.racing import race
@@ -30,6 +31,7 @@ from proof.worlds import (
     cold_after_idle,
     confirmed,
     identical,
+    is_two_threaded,
     spinning_idlers,
     verdict_of,
 )
@@ -203,6 +205,34 @@ def best_lost_to_luck() -> float:
         found = race(make_rig(machine), rivals, STOCK, generator=random.Random(seed), goes_on=always, finalists=3)
         lost += FAST.key not in found.survivors
     return lost / 40
+
+
+def picks_of_a_slow_machine() -> float:
+    """The share of races won by one thread, which is slower than two on the quiet machine.
+
+    In every second heat a core runs at 1/1.6 of its speed: that slows whoever runs on both of them, stock among them.
+    """
+    two = TrialConfig(options=SessionOptions(intra_threads=2))
+    wrong, rivals = 0, {"one": FAST, "two": two}
+    for seed in range(20):
+        machine = Machine(
+            seed=seed,
+            latency_ns={FAST: 0.85 * MS, two: 0.7 * MS, STOCK: MS},
+            noise=0.01,
+            process_effect=0.005,
+            influences=(slow_in_every_second_heat,),
+        )
+        found = race(
+            make_rig(machine), rivals, STOCK, generator=random.Random(seed), goes_on=always, quiet=math.log(MS)
+        )
+        wrong += found.survivors[0] != "two"
+    return wrong / 20
+
+
+def slow_in_every_second_heat(machine: Machine, worker: FakeWorker) -> float:
+    """Heats are told by how many stock sessions were started so far."""
+    heats = sum(one.name.startswith("baseline#") for one in machine.workers)
+    return math.log(1.6) if heats % 2 and is_two_threaded(worker) else 0.0
 
 
 # Looks

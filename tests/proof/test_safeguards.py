@@ -256,6 +256,13 @@ SAFEGUARDS = {
             Replaced(owner=chapter, name="allowance", by=lambda heats: 0.0),
         ),
     ),
+    "setting slow heats aside": Mutation(
+        named="Chosen for the quiet machine",
+        promise="what a slow core happens to spare is not chosen for that",
+        wrong=promises.picks_of_a_slow_machine,
+        limit=tolerated(ONE_PER_CENT, 20),
+        without=(Replaced(owner=chapter, name="is_slow", by=lambda level, quiet: False),),
+    ),
     "corrected looks": Mutation(
         named="Looks",
         promise="looking again and again finds nothing that is not there",

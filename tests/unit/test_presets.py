@@ -61,7 +61,10 @@ def test_a_key_that_resembles_none_is_refused_with_all_of_them(tmp_path: Path) -
     with pytest.raises(ConfigError, match="line 7: unknown key 'zzz'") as caught:
         load_preset(write(tmp_path, WHOLE + "zzz: 1\n"))
 
-    assert caught.value.hint == "the keys are description, budget, search, space, trials, entrants, rivals, epochs"
+    assert (
+        caught.value.hint
+        == "the keys are description, budget, search, space, precision, trials, entrants, rivals, epochs"
+    )
 
 
 @pytest.mark.parametrize(

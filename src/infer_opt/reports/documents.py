@@ -9,7 +9,17 @@ import msgspec
 
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.reports.rows import Row, rows, screen_speedup
-from infer_opt.results import Benchmark, Comparison, Estimate, Finding, Trial, TrialFailure, TrialResult, Tuning
+from infer_opt.results import (
+    Benchmark,
+    Comparison,
+    Estimate,
+    Finding,
+    Frontier,
+    Trial,
+    TrialFailure,
+    TrialResult,
+    Tuning,
+)
 
 SCHEMA_VERSION = 1
 
@@ -33,6 +43,7 @@ def tuning_document(tuning: Tuning) -> dict[str, Any]:
         "winner": next(_row(row) for row in trials if row.config == tuning.winner.config),
         "trials": [_row(row) for row in trials],
         "search": tuning.search,
+        "precision": [_frontier(frontier) for frontier in tuning.frontiers],
         "parity": tuning.winner.parity,
         "machine": machine_document(tuning.machine),
         "model": _model(tuning.model),
@@ -41,6 +52,16 @@ def tuning_document(tuning: Tuning) -> dict[str, Any]:
         "elapsed_s": tuning.elapsed_s,
         "budget_s": tuning.budget_s,
         "settings": dict(tuning.settings),
+    }
+
+
+def _frontier(frontier: Frontier) -> dict[str, Any]:
+    return {
+        "label": frontier.recipe.label,
+        "recipe": frontier.recipe,
+        "call_ns": frontier.call_ns,
+        "layers": frontier.layers,
+        "points": frontier.points,
     }
 
 

@@ -7,7 +7,18 @@ from infer_opt.config import Objective
 from infer_opt.facts import MachineFacts
 from infer_opt.reports.quantities import agreement, elapsed, number, percent, ratio_and_interval, size
 from infer_opt.reports.rows import Row
-from infer_opt.results import Caution, Comparison, Note, Parity, Search, Trial, Tuning, TuningVerdict
+from infer_opt.results import (
+    Caution,
+    Comparison,
+    Frontier,
+    LayerCost,
+    Note,
+    Parity,
+    Search,
+    Trial,
+    Tuning,
+    TuningVerdict,
+)
 
 _NAMES_SHOWN = 2
 
@@ -100,6 +111,32 @@ def search(found: Search) -> str:
         return sentence
     chance = "under 1 %" if found.chance_left < 0.01 else percent(round(found.chance_left, 2))
     return f"{sentence} Its model gives {chance} chance that one of the others is more than 1 % faster than the best."
+
+
+def precision(frontier: Frontier) -> list[str]:
+    """How far INT8 goes in this model, and what the best whole model leaves in float, and why."""
+    best = next((point for point in frontier.points if point.passed), None)
+    label, total = frontier.recipe.label, len(frontier.layers)
+    beyond = max((point for point in frontier.points if not point.passed), key=lambda p: p.layers, default=None)
+    refused = ""
+    if beyond is not None:
+        refused = f"; {beyond.layers} agree only to {agreement(beyond.score)}, which is too little"
+    if best is None:
+        return [f"{label}: no whole model with some of its {total} layers in INT8 agrees{refused}"]
+    lines = [f"{label}: {best.layers} of {total} layers in INT8 agree to {agreement(best.score)}{refused}"]
+    kept = [layer for layer in frontier.layers if set(layer.nodes) <= set(best.floats)]
+    return lines + [f"in float {one_line(layer.name)}: {_why_in_float(layer, frontier.call_ns)}" for layer in kept]
+
+
+def _why_in_float(layer: LayerCost, call_ns: float) -> str:
+    if layer.saved_ns is None:
+        return "the runtime's profile does not say what it takes"
+    if layer.saved_ns <= 0:
+        return "INT8 is no faster there"
+    if layer.error is None:
+        return "there was no time to try it, or it cannot be quantised alone"
+    share = percent(layer.saved_ns / call_ns) if call_ns else "some"
+    return f"would save {share} of a call, and alone moves the outputs by {layer.error:.2g}"
 
 
 def machine_sentence(machine: MachineFacts) -> str:

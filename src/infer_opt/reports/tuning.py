@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 from infer_opt.reports import Format, columns, sentences
 from infer_opt.reports.documents import to_json, tuning_document
@@ -12,6 +13,7 @@ from infer_opt.results import Tuning, TuningVerdict
 WIDTH = 120
 _ROWS_SHOWN = 12
 _REASONS_SHOWN = 8
+_LAYERS_SHOWN = 8
 _EVERYTHING = "--format markdown, csv or json shows all"
 
 
@@ -38,6 +40,7 @@ def table(tuning: Tuning) -> str:
         _trials(trials),
         _section("Why the others lost", sentences.grouped_reasons(_rivals(trials)), limit=_REASONS_SHOWN),
         _section("Failed", sentences.grouped_reasons(_failures(trials)), limit=_REASONS_SHOWN),
+        _section("Precision by layer", _precision(tuning), limit=_LAYERS_SHOWN),
         _section("Cautions", sentences.other_cautions(tuning.notes)),
         _bundle(tuning),
     ]
@@ -62,6 +65,7 @@ def markdown(tuning: Tuning) -> str:
         _footnote(trials),
         *_list("Why the others lost", sentences.grouped_reasons(_rivals(trials))),
         *_list("Failed", sentences.grouped_reasons(_failures(trials))),
+        *_list("Precision by layer", _precision(tuning)),
         *_list("Cautions", sentences.other_cautions(tuning.notes)),
     ]
     if tuning.bundle is not None:
@@ -124,6 +128,17 @@ def _footnote(trials: Sequence[Row]) -> str:
     parts += ["* no other trial is better in time, memory and parity at once."] * any(r.on_pareto_front for r in trials)
     parts += [f"n/a: {', '.join(missing)}."] * bool(missing)
     return " ".join(parts)
+
+
+def _precision(tuning: Tuning) -> list[str]:
+    """Of the way to quantise that won; else of all that were looked at, those first that go furthest."""
+    quantise = tuning.winner.config.recipe.quantise
+    won = [
+        frontier
+        for frontier in tuning.frontiers
+        if quantise is not None and frontier.recipe.quantise == replace(quantise, floats=())
+    ]
+    return [line for frontier in won or tuning.frontiers for line in sentences.precision(frontier)]
 
 
 def _rivals(trials: Sequence[Row]) -> list[Row]:

@@ -16,7 +16,7 @@ Level = Any  # of a count, a float; of a category, whatever the configuration ho
 
 COUNT_SCALE = 1.5  # doublings after which two counts are alike by 1/e
 COUNTED = ("intra_threads", "inter_threads", "batch")  # knobs whose levels have distances, in doublings
-QUANTISED_BY = ("calibration", "per_channel", "reduce_range", "weight_type")
+QUANTISED_BY = ("calibration", "per_channel", "reduce_range", "weight_type", "floats")
 NOT_QUANTISED = "none"
 
 

@@ -31,6 +31,7 @@ class Surroundings:
 
     `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
     that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
+    `mixed` are recipes between float and INT8 that were found to agree with the model.
     """
 
     providers: tuple[Provider, ...]
@@ -46,6 +47,7 @@ class Surroundings:
     dynamic_operators: frozenset[str] = frozenset()
     static_operators: frozenset[str] = frozenset()
     fusable: tuple[str, ...] = ()
+    mixed: tuple[Recipe, ...] = ()
     custom_ops: tuple[str, ...] = ()
 
 
@@ -211,7 +213,25 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
         return halved + recipes + _shapes(surroundings)
     quantised = _dynamic(surroundings) + _static(surroundings)
     both = [replace(recipe, quantise=quantised[0].quantise) for recipe in recipes if quantised]
-    return quantised[:2] + recipes + both + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
+    first = [*surroundings.mixed, *quantised[:2]]
+    return first + recipes + both + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
+
+
+def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
+    """The ways to quantise whose layers are looked at one by one: the likeliest of each kind.
+
+    Only where the CPU is the baseline, and with the runtime's own operators: layers are run one by one without others.
+    """
+    if surroundings.providers[0] is not Provider.CPU or surroundings.custom_ops:
+        return ()
+    fused = surroundings.fusable[0] if surroundings.fusable else None
+    dynamic = [replace(recipe, fuse=fused) for recipe in _dynamic(surroundings)[:1]]
+    static = [recipe for recipe in _static(surroundings) if _calibration(recipe) is Calibration.PERCENTILE]
+    return (*dynamic, *static)
+
+
+def _calibration(recipe: Recipe) -> Calibration | None:
+    return None if recipe.quantise is None else recipe.quantise.calibration
 
 
 def _dynamic(surroundings: Surroundings) -> list[Recipe]:

@@ -8,6 +8,7 @@ sums: `reduce_range` keeps weights to 7 bits, and parity catches what is left (o
 
 # ruff: noqa: SIM905 -- operator names read better in lines than one a line
 
+import itertools
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,7 +68,8 @@ def quantise(source: Path, target: Path, *, how: Quantisation, feeds: FeedSource
         elif feeds is None:
             raise ModelError("static quantisation needs calibration inputs, and there are none", hint="give --inputs")
         else:
-            quantise_static(model, target, how=how, feeds=feeds)
+            ranges = find_ranges(model, how=how, feeds=feeds, folder=target.parent)
+            quantise_static(model, target, how=how, ranges=ranges)
         if not QUANTISED_OPERATORS & set(operators(load(target))):
             target.unlink()
             raise ModelError(
@@ -89,7 +91,22 @@ def prepared(model: ModelProto, scratch: Path) -> ModelProto:
     save(model, plain)
     open_and_save(plain, optimised, level=GraphLevel.BASIC, provider=Provider.CPU, external=is_large(model))
     model, _ = normalised(load(optimised))
+    _name_nodes(model)
     return infer_shapes(model)
+
+
+def _name_nodes(model: ModelProto) -> None:
+    """Give every node a name of its own: quantisers can leave out only what has one."""
+    taken = {node.name for node in model.graph.node}
+    seen: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in seen:
+            node.name = next(
+                name
+                for number in itertools.count(index)
+                if (name := f"{node.op_type}_{number}") not in taken and name not in seen
+            )
+        seen.add(node.name)
 
 
 def _sums_to_adds(model: ModelProto) -> None:
@@ -115,40 +132,60 @@ def _rename_lookalikes(model: ModelProto) -> None:
             node.output[index] = lookalikes.get(name, name)
 
 
+def dynamic_types() -> list[str]:
+    """The operator types that dynamic quantisation is asked for; the quantiser turns each Gemm into a MatMul first."""
+    return sorted(DYNAMIC_OPERATORS - {"Gemm"} | {"MatMul"})
+
+
 def quantise_dynamic(model: ModelProto, target: Path, *, how: Quantisation) -> None:
-    """Write the prepared `model` with INT8 weights; activations are quantised at each call."""
-    from onnxruntime.quantization import QuantType
-    from onnxruntime.quantization import quantize_dynamic as quantize
+    """Write the prepared `model` with INT8 weights; activations are quantised at each call. `model` itself is changed.
 
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        path = Path(scratch) / "prepared.onnx"
-        save(model, path)
-        quantize(
-            path,
-            target,
-            op_types_to_quantize=sorted(DYNAMIC_OPERATORS - {"Gemm"} | {"MatMul"}),  # it turns Gemm into MatMul first
-            per_channel=how.per_channel,
-            reduce_range=how.reduce_range,
-            weight_type=QuantType.QUInt8 if how.weight_type is WeightType.UINT8 else QuantType.QInt8,
-            use_external_data_format=is_large(model),
-        )
+    `quantize_dynamic` of onnxruntime does the same by way of three files.
+    """
+    from onnxruntime.quantization import QuantizationMode, QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+    from onnxruntime.quantization.quant_utils import add_infer_metadata
+
+    add_infer_metadata(model)  # else it warns that shapes may not be known
+    quantiser = ONNXQuantizer(
+        model,
+        how.per_channel,
+        how.reduce_range,
+        QuantizationMode.IntegerOps,
+        False,  # not static
+        QuantType.QUInt8 if how.weight_type is WeightType.UINT8 else QuantType.QInt8,
+        QuantType.QUInt8,
+        None,
+        [],
+        [*how.floats, *(f"{name}_MatMul" for name in how.floats)],  # what it makes of a Gemm
+        dynamic_types(),
+        {"MatMulConstBOnly": True},
+    )
+    quantiser.quantize_model()
+    save(quantiser.model.model, target)
 
 
-def quantise_static(model: ModelProto, target: Path, *, how: Quantisation, feeds: FeedSource) -> None:
-    """Write the prepared `model` with INT8 weights and activations, as QuantizeLinear / DequantizeLinear pairs.
+def find_ranges(model: ModelProto, *, how: Quantisation, feeds: FeedSource, folder: Path) -> dict[str, Range]:
+    """The range of every activation of the prepared `model` that static quantisation may quantise.
 
     Raises:
         ModelError: no feeds, or the model does not run on them.
     """
     if how.calibration is None:
         raise ModelError("static quantisation needs a calibration method")
-    types = _static_types(model)
-    tensors = _activations(model, types)
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        ranges = calibrate(model, tensors, feeds=feeds, method=how.calibration, folder=Path(scratch))
+    tensors = _activations(model, static_types(model))
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        return calibrate(model, tensors, feeds=feeds, method=how.calibration, folder=Path(scratch))
+
+
+def quantise_static(model: ModelProto, target: Path, *, how: Quantisation, ranges: dict[str, Range]) -> None:
+    """Write the prepared `model` with INT8 weights and activations, as QuantizeLinear / DequantizeLinear pairs.
+
+    `model` itself is changed.
+    """
     wild = {name for name, found in ranges.items() if not found.reach < _LARGEST_ACTIVATION}
-    excluded = [*_touching(model.graph.node, wild), *_products_of_activations(model)]
-    quantiser = _static_quantiser(model, how, ranges, types=types, excluded=excluded)
+    excluded = [*_touching(model.graph.node, wild), *_products_of_activations(model), *how.floats]
+    quantiser = _static_quantiser(model, how, ranges, types=static_types(model), excluded=excluded)
     quantiser.quantize_model()
     save(quantiser.model.model, target)
 
@@ -178,7 +215,7 @@ def _static_quantiser(
     )
 
 
-def _static_types(model: ModelProto) -> list[str]:
+def static_types(model: ModelProto) -> list[str]:
     """The operator types to quantise. Element-wise ones only in convolutional models.
 
     In transformers they stand between GELU, Softmax and layer normalisation, which stay in float, so INT8 there costs

@@ -105,6 +105,16 @@ def test_process_spread_is_that_of_the_processes() -> None:
     assert found.error == pytest.approx(np.full(11, 0.01 / 40**0.5), rel=0.2)
 
 
+def test_regret_counts_beyond_the_grids_own_error_only_where_that_does_not_explain_it() -> None:
+    exact = find_truth(RecordedMachine(made_grid(FAST)))
+    noisy = find_truth(RecordedMachine(made_grid(FAST, process=0.05, seed=3)))
+
+    assert exact.beyond(2) == noisy.beyond(int(np.nanargmin(noisy.shrunk))) == 0.0
+    assert exact.beyond(1) == pytest.approx(exact.regret(1, exact.shrunk), abs=0.01)
+    assert exact.beyond(STOCK) == pytest.approx(np.expm1(0.4), abs=0.02)
+    assert 0.0 < noisy.beyond(STOCK) < noisy.regret(STOCK, noisy.shrunk)
+
+
 def test_held_out_regret_of_a_fair_pick_is_nothing_on_average() -> None:
     # All are alike: whatever is picked by the other processes, the process that is left says so.
     values = [

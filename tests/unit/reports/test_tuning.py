@@ -142,12 +142,35 @@ def test_the_lines_to_use_the_bundle_name_the_inputs() -> None:
     assert "infer_opt.load" not in render(TOO_NOISY)
 
 
+def test_what_stays_in_float_is_told_with_the_reason() -> None:
+    lines = render(FASTER).partition("Precision by layer\n")[2].partition("\n\n")[0]
+
+    assert [line.strip() for line in lines.split("\n")] == [
+        "int8-dynamic per-channel 7-bit: 1 of 5 layers in INT8 agree to 0.99020; 2 agree only to 0.96100, which is too"
+        " little",
+        "in float body/output: would save 16% of a call, and alone moves the outputs by 0.031",
+        "in float head: INT8 is no faster there",
+        "in float pool: the runtime's profile does not say what it takes",
+        "in float tail: there was no time to try it, or it cannot be quantised alone",
+    ]
+
+
+def test_a_model_that_int8_suits_nowhere_is_said_to_be_so() -> None:
+    (frontier,) = FASTER.frontiers
+    failing = tuple(point for point in frontier.points if not point.passed)
+
+    text = render(replace(FASTER, frontiers=(replace(frontier, points=failing),)))
+
+    assert "no whole model with some of its 5 layers in INT8 agrees; 2 agree only to" in text
+    assert "Precision by layer" not in render(replace(FASTER, frontiers=()))
+
+
 def test_json_has_the_promised_keys() -> None:
     document = json.loads(render(FASTER, Format.JSON))
 
     assert list(document) == [
         "schema_version", "verdict", "reason", "objective", "speedup", "comparison", "baseline", "winner", "trials",
-        "search", "parity", "machine", "model", "cautions", "bundle", "elapsed_s", "budget_s", "settings",
+        "search", "precision", "parity", "machine", "model", "cautions", "bundle", "elapsed_s", "budget_s", "settings",
     ]  # fmt: skip
     assert set(document["speedup"]) == {"estimate", "low", "high", "remeasure_low", "remeasure_high"}
     assert document["schema_version"] == 1

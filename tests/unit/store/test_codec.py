@@ -6,14 +6,25 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from infer_opt.config import TrialConfig
+from infer_opt.config import Quantisation, TrialConfig
 from infer_opt.errors import StorageError
 from infer_opt.results import Block, FailureKind, Trial, TrialFailure, TrialResult
 from infer_opt.store.codec import decode, decode_blocks, encode, encode_blocks, from_text, to_text
 from store_files.contents import FAILED, FULL, HUNG, STOCK, TRIALS
 
+# With what has come since the stored databases were written.
+MIXED = dataclasses.replace(
+    FULL,
+    config=TrialConfig(
+        recipe=dataclasses.replace(
+            FULL.config.recipe, quantise=Quantisation(per_channel=True, floats=("head/MatMul", "body/MatMul"))
+        )
+    ),
+    baseline_ns=4_100_000.5,
+)
 
-@pytest.mark.parametrize("trial", TRIALS, ids=["stock", "full", "failed", "hung"])
+
+@pytest.mark.parametrize("trial", [*TRIALS, MIXED], ids=["stock", "full", "failed", "hung", "mixed"])
 def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
     back = decode(*encode(trial))
 
@@ -24,8 +35,8 @@ def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
 
 def test_the_sample_that_must_come_back_leaves_no_field_out() -> None:
     stock_fields = {"fp16", "arena", "memory_pattern", "runtime"}  # excluded by others in the sample, or plain values
-    seen = {name for trial in (FULL, FAILED) for name, value in _fields(trial) if value is not None}
-    every = {name for trial in TRIALS for name, _ in _fields(trial)}
+    seen = {name for trial in (FULL, FAILED, MIXED) for name, value in _fields(trial) if value is not None}
+    every = {name for trial in (*TRIALS, MIXED) for name, _ in _fields(trial)}
 
     assert every - seen - stock_fields == set()
 

@@ -1,0 +1,264 @@
+"""Which layers to leave in float: by the time that INT8 saves in each, and by the error that it adds.
+
+Every layer is quantised alone and its outputs compared with the float model's; the runtime's profiles of the float and
+of the whole INT8 model say what each saves. Layers are then taken by what they save for the error that they add. Since
+errors do not add up, whole models decide: the most layers that still agree with the float model are found by halving,
+and then those behind the one that was too much are tried one by one.
+
+Runs in a process of its own, which may need memory of several times the model's size.
+"""
+
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from infer_opt.config import Recipe, SessionOptions, Workload
+from infer_opt.errors import InferOptError, ModelError
+from infer_opt.models.feeds import load_feeds
+from infer_opt.parity import compare
+from infer_opt.protocols import Array, Feeds
+from infer_opt.results import Frontier, LayerCost, PrecisionPoint
+from infer_opt.runtimes.onnx import OnnxRuntime
+from infer_opt.transforms.apply import build
+from infer_opt.transforms.layers import MOST_LAYERS, Layer, find_layers
+from infer_opt.transforms.model_files import load, save
+from infer_opt.transforms.quantise import (
+    dynamic_types,
+    find_ranges,
+    prepared,
+    quantise_dynamic,
+    quantise_static,
+    static_types,
+)
+
+ALONE_INPUTS = 8  # on which a layer alone is tried
+PROFILE_S, FEWEST_RUNS, MOST_RUNS = 1.0, 8, 200
+ALONE_SHARE = 0.6  # of the time: trying layers alone; the rest is for whole models
+TINY_ERROR = 1e-7  # below it layers count as equally harmless
+STEPS = (1.0, 0.75, 0.5, 0.25)  # shares of the layers that are offered where a metric decides, not parity
+QUANTISER_ADDS = "_QuantizeLinear"
+
+
+def explore(
+    model: Path, recipe: Recipe, *, feeds: Path, workload: Workload, tolerance: float, seconds: float,
+    calibration: Path | None = None, checked: int = 64,
+) -> Frontier:  # fmt: skip
+    """The layers of the model as `recipe` quantises it, and whole models with some of them in INT8.
+
+    Arguments:
+        feeds: inputs on which models are compared with the float model, `checked` of them at most.
+        tolerance: the parity that a whole model must keep; 0 where a metric decides later.
+        seconds: about how long it may take.
+
+    Raises:
+        ModelError: the recipe does not quantise, or nothing of the model can be.
+    """
+    end = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder:
+        bench = _Bench(model, recipe, Path(folder), workload=workload, calibration=calibration)
+        inputs = load_feeds(feeds)[:checked]
+        reference = bench.answers(bench.source, inputs)
+        layers = bench.layers(most=_affordable(bench, inputs, seconds * ALONE_SHARE))
+        saved, call_ns = _savings(bench, layers, inputs)
+        costs = [
+            LayerCost(name=layer.name, nodes=layer.nodes, saved_ns=saved[layer.name], error=None) for layer in layers
+        ]
+        points = _Points(bench, costs, inputs, reference, tolerance)
+        if tolerance > 0.0 and points.check(costs):
+            # All of it agrees: what is left to gain are layers that INT8 makes slower.
+            points.check([layer for layer in costs if layer.saved_ns is None or layer.saved_ns > 0.0])
+        else:
+            until = end - (1 - ALONE_SHARE) * seconds
+            costs = [_alone(bench, layers, cost, inputs, reference, until=until) for cost in costs]
+            points.layers = costs
+            for _ in points.search():
+                if time.monotonic() > end:
+                    break
+    return Frontier(recipe=recipe, call_ns=call_ns, layers=tuple(costs), points=points.found)
+
+
+class _Bench:
+    """The model in the form that the quantiser is given, and partly quantised models made of it."""
+
+    def __init__(
+        self, model: Path, recipe: Recipe, folder: Path, *, workload: Workload, calibration: Path | None
+    ) -> None:
+        if recipe.quantise is None:
+            raise ModelError("a recipe that does not quantise leaves nothing to choose")
+        self.how, self.folder = recipe.quantise, folder
+        plain = replace(recipe, quantise=None)
+        given = model if plain.is_stock else build(model, plain, folder=folder / "given", workload=workload)
+        self.model = prepared(load(given), folder)
+        self.source = folder / "float.onnx"
+        save(self.model, self.source)
+        self._types = static_types(self.model) if self.how.is_static else dynamic_types()
+        self._ranges = None
+        if self.how.is_static:
+            if calibration is None:
+                raise ModelError("static quantisation needs calibration inputs, and there are none")
+            self._ranges = find_ranges(self.model, how=self.how, feeds=calibration, folder=folder)
+        self._runtime = OnnxRuntime()
+
+    def layers(self, *, most: int) -> tuple[Layer, ...]:
+        return find_layers(self.model, {*self._types, "Gemm"}, most=most)
+
+    def quantised(self, floats: Collection[str]) -> Path:
+        """The model with everything but `floats` in INT8; the next one takes its place."""
+        target = self.folder / "partly.onnx"
+        copy = ModelProto()
+        copy.CopyFrom(self.model)
+        how = replace(self.how, floats=tuple(floats))
+        if self._ranges is None:
+            quantise_dynamic(copy, target, how=how)
+        else:
+            quantise_static(copy, target, how=how, ranges=self._ranges)
+        return target
+
+    def answers(self, path: Path, inputs: Sequence[Feeds]) -> list[dict[str, Array]]:
+        session = self._runtime.open(path, SessionOptions())
+        try:
+            return [session.run(feed) for feed in inputs]
+        finally:
+            session.close()
+
+    def node_times(self, path: Path, inputs: Sequence[Feeds]) -> Mapping[str, int]:
+        session = self._runtime.open(path, SessionOptions())
+        session.run(inputs[0])
+        begin = time.monotonic()
+        session.run(inputs[0])
+        run_s = max(time.monotonic() - begin, 1e-6)
+        session.close()
+        runs = int(np.clip(PROFILE_S / run_s, FEWEST_RUNS, MOST_RUNS))
+        return self._runtime.node_times(path, SessionOptions(), inputs, runs=runs)
+
+
+def _affordable(bench: _Bench, inputs: Sequence[Feeds], seconds: float) -> int:
+    """How many layers there is time to try alone."""
+    begin = time.monotonic()
+    bench.answers(bench.quantised(()), inputs[:ALONE_INPUTS])
+    return max(1, min(MOST_LAYERS, int(seconds / (time.monotonic() - begin))))
+
+
+def _savings(bench: _Bench, layers: Sequence[Layer], inputs: Sequence[Feeds]) -> tuple[dict[str, float | None], float]:
+    """What each layer saves a call, in ns, and what all nodes of the float model take."""
+    plain = bench.node_times(bench.source, inputs)
+    names = [node.name for node in bench.model.graph.node]
+    before = time_by_layer(plain, layers, names)
+    after = time_by_layer(bench.node_times(bench.quantised(()), inputs), layers, names)
+    saved: dict[str, float | None] = {}
+    for layer in layers:
+        was, now = before[layer.name], after[layer.name]
+        saved[layer.name] = None if was is None or now is None else was - now
+    return saved, float(sum(plain.values()))
+
+
+def time_by_layer(times: Mapping[str, int], layers: Sequence[Layer], names: Sequence[str]) -> dict[str, float | None]:
+    """Time by layer, in ns; None of one that no executed node is named after.
+
+    What quantisers and fusions make of a node is called after it: `dense/MatMul_quant` is that of `dense/MatMul`, and
+    not of `dense`. The conversion of what a layer reads is called after that tensor.
+
+    Arguments:
+        times: executed node -> ns.
+        names: every node of the model, of which the longest that an executed one begins with is meant.
+    """
+    owners = {node: layer.name for layer in layers for node in layer.nodes}
+    readers = {f"{tensor}{QUANTISER_ADDS}": layer.name for layer in layers for tensor in layer.reads}
+    found: dict[str, float | None] = dict.fromkeys((layer.name for layer in layers), None)
+    by_length = sorted(names, key=len, reverse=True)
+    for executed, spent in times.items():
+        owner = readers.get(executed)
+        if owner is None:
+            origin = next((name for name in by_length if _is_after(executed, name)), None)
+            owner = owners.get(origin or "")
+        if owner is not None:
+            found[owner] = (found[owner] or 0.0) + spent
+    return found
+
+
+def _is_after(executed: str, name: str) -> bool:
+    return bool(name) and (executed == name or executed.startswith((f"{name}_", f"{name}/")))
+
+
+def _alone(
+    bench: _Bench, layers: Sequence[Layer], cost: LayerCost, inputs: Sequence[Feeds],
+    reference: Sequence[Mapping[str, Array]], *, until: float,
+) -> LayerCost:  # fmt: skip
+    """The layer with the error that it alone adds; without one where the time is over, or something refuses it."""
+    if time.monotonic() > until:
+        return cost
+    floats = [node for layer in layers if layer.name != cost.name for node in layer.nodes]
+    try:
+        answers = bench.answers(bench.quantised(floats), inputs[:ALONE_INPUTS])
+    except InferOptError:
+        return cost
+    return replace(cost, error=1.0 - compare(reference[:ALONE_INPUTS], answers, tolerance=0.0).score)
+
+
+@dataclass
+class _Points:
+    """Whole models with the worthiest layers in INT8. Mutable: it is the search's own notebook."""
+
+    bench: _Bench
+    layers: Sequence[LayerCost]
+    inputs: Sequence[Feeds]
+    reference: Sequence[Mapping[str, Array]]
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        self._found: dict[frozenset[str], PrecisionPoint] = {}
+
+    @property
+    def ranked(self) -> list[LayerCost]:
+        """The layers that save something, those first that save most for the error that they add."""
+        worth = [layer for layer in self.layers if layer.error is not None and (layer.saved_ns or 0.0) > 0.0]
+        return sorted(worth, key=lambda layer: -(layer.saved_ns or 0.0) / max(layer.error or 0.0, TINY_ERROR))
+
+    @property
+    def found(self) -> tuple[PrecisionPoint, ...]:
+        """What was checked, the most time saved first."""
+        return tuple(sorted(self._found.values(), key=lambda point: -point.saved_ns))
+
+    def search(self) -> Iterator[None]:
+        """Checks one whole model after another; the caller stops when its time is over."""
+        ranked = self.ranked
+        number = len(ranked)
+        if self.tolerance <= 0.0:
+            for share in STEPS:
+                self.check(ranked[: max(1, round(share * number))])
+                yield
+            return
+        passing, failing = 0, number + 1
+        while failing - passing > 1:
+            middle = number if failing > number else (passing + failing) // 2
+            if self.check(ranked[:middle]):
+                passing = middle
+            else:
+                failing = middle
+            yield
+        chosen = list(ranked[:passing])
+        for layer in ranked[passing + 1 :]:
+            if self.check([*chosen, layer]):
+                chosen.append(layer)
+            yield
+
+    def check(self, chosen: Sequence[LayerCost]) -> bool:
+        """Whether the whole model with the chosen layers in INT8 agrees; nothing in INT8 does."""
+        in_int8 = frozenset(layer.name for layer in chosen)
+        if in_int8 not in self._found and in_int8:
+            floats = tuple(node for layer in self.layers if layer.name not in in_int8 for node in layer.nodes)
+            answers = self.bench.answers(self.bench.quantised(floats), self.inputs)
+            parity = compare(self.reference, answers, tolerance=self.tolerance)
+            self._found[in_int8] = PrecisionPoint(
+                layers=len(chosen),
+                floats=floats,
+                saved_ns=sum(layer.saved_ns or 0.0 for layer in chosen),
+                score=parity.score,
+                passed=parity.passed,
+            )
+        return not in_int8 or self._found[in_int8].passed

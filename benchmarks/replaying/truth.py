@@ -67,9 +67,11 @@ class Truth:
     def beyond(self, pick: int) -> float:
         """The regret, as a share, that the grid's own error does not explain: the low end of its 95 % interval."""
         best = int(np.nanargmin(self.shrunk)) if float(np.nanmin(self.shrunk)) < 0 else STOCK
-        values, errors = ([0.0 if index == STOCK else float(found[index]) for index in (pick, best)]
-                          for found in (self.shrunk, self.error))  # fmt: skip
-        return float(np.expm1(max(0.0, values[0] - values[1] - NORMAL_95 * float(np.hypot(*errors)))))
+        (own, own_error), (least, least_error) = (
+            (0.0, 0.0) if index == STOCK else (float(self.shrunk[index]), float(self.error[index]))
+            for index in (pick, best)
+        )
+        return float(np.expm1(max(0.0, own - least - NORMAL_95 * float(np.hypot(own_error, least_error)))))
 
     def held_out(self, pick: int, drawn: Sequence[int]) -> float | None:
         """ln(the pick's time / the reference's), over processes not in `drawn`; None where there is none such."""

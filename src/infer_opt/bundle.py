@@ -9,13 +9,16 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from infer_opt.batching import Batcher, BatchingLimits
 from infer_opt.config import GraphLevel, Provider, TrialConfig
 from infer_opt.errors import ConfigError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import TensorSpec
@@ -93,21 +96,53 @@ class Manifest:
 class LoadedBundle:
     """An open bundle. `run` is the runtime session's own method, so a call costs what was measured.
 
-    `run({name: array})` gives `{name: array}` and may be called from several threads at once. `inputs` and `outputs`
-    are TensorSpecs; the batch dimension is as free as it was in the model. `notes` are reasons for care.
+    `run({name: array})` gives `{name: array}` and may be called from several threads at once. `submit` does the same
+    for many callers together. `inputs` and `outputs` are TensorSpecs; the batch dimension is as free as it was in the
+    model. `notes` are reasons for care.
     """
 
-    def __init__(self, session: Session, notes: tuple[Note, ...]) -> None:
+    def __init__(self, session: Session, notes: tuple[Note, ...], limits: BatchingLimits | None = None) -> None:
         self._session = session
+        self._limits = limits or BatchingLimits()
+        self._batcher: Batcher | None = None
+        self._lock = threading.Lock()
         self.run = session.run
         self.inputs: tuple[TensorSpec, ...] = session.inputs
         self.outputs: tuple[TensorSpec, ...] = session.outputs
         self.notes = notes
 
+    def submit(self, feeds: Feeds, *, timeout_s: float | None = None) -> "Future[dict[str, Array]]":
+        """A future of what `run(feeds)` would give, run together with what other threads and tasks submit meanwhile.
+
+        While the queue is full it waits, at most for `timeout_s`.
+
+        Raises:
+            OverloadError: the queue was full for that long.
+            ModelError: an input is no array.
+            ConfigError: the bundle is closed.
+        """
+        return self._together().submit(feeds, timeout_s=timeout_s)
+
+    async def submit_async(self, feeds: Feeds, *, timeout_s: float | None = None) -> dict[str, Array]:
+        """As `submit`, from a task: the event loop goes on, and a task that is cancelled takes its request along."""
+        return await self._together().submit_async(feeds, timeout_s=timeout_s)
+
+    def _together(self) -> Batcher:
+        with self._lock:
+            if self.run is _closed:
+                _closed({})
+            if self._batcher is None:
+                self._batcher = Batcher(self._session, self._limits)
+            return self._batcher
+
     def close(self) -> None:
-        """Give back what the session holds. Safe to call twice."""
+        """Answer what was submitted, and give back what the session holds. Safe to call twice."""
+        with self._lock:
+            batcher, self._batcher = self._batcher, None
+            self.run = _closed
+        if batcher is not None:
+            batcher.close()
         self._session.close()
-        self.run = _closed
 
     def __enter__(self) -> Self:
         return self
@@ -122,18 +157,24 @@ def _closed(feeds: Feeds) -> dict[str, Array]:
     raise ConfigError("this bundle is closed", hint="call infer_opt.load again")
 
 
-def load(directory: str | os.PathLike[str], *, custom_ops: Sequence[str] = ()) -> LoadedBundle:
+def load(
+    directory: str | os.PathLike[str], *, custom_ops: Sequence[str] = (), max_batch: int = 8,
+    max_wait_s: float = 0.002, max_queue: int = 256,
+) -> LoadedBundle:  # fmt: skip
     """Open the bundle in `directory` exactly as it was measured.
 
     Arguments:
+        max_batch, max_wait_s, max_queue: of `submit`: items a batch, seconds that the first of them waits for others,
+            and requests that may wait at a time.
         custom_ops: the custom-operator libraries that the bundle names; they hold code, so they are never loaded
             unless they are named here again.
 
     Raises:
         ModelError: not a bundle, or a file in it was changed.
         UnavailableError: the provider is missing here, or this CPU lacks what the artefact relies on.
-        ConfigError: the bundle needs custom operators that were not named.
+        ConfigError: the bundle needs custom operators that were not named, or a limit makes no sense.
     """
+    limits = BatchingLimits(max_batch=max_batch, max_wait_s=max_wait_s, max_queue=max_queue)
     manifest = read(Path(directory))
     check_files(manifest)
     named = manifest.config.options.custom_ops
@@ -146,7 +187,7 @@ def load(directory: str | os.PathLike[str], *, custom_ops: Sequence[str] = ()) -
     notes = foreign(manifest, runtime_version=runtime.version(), isa_here=isa())
     for note in notes:
         warnings.warn(note.text, BundleWarning, stacklevel=2)
-    return LoadedBundle(runtime.open(manifest.artefact, manifest.config.options), notes)
+    return LoadedBundle(runtime.open(manifest.artefact, manifest.config.options), notes, limits)
 
 
 def is_bundle(path: Path) -> bool:

@@ -5,7 +5,8 @@ InferOptError            1
 ├── ModelError           3   the model, its inputs or its evaluation cannot be read or run
 ├── UnavailableError     4   this machine lacks a library, provider or device
 ├── EvidenceError        5   too little evidence for an answer
-└── StorageError         6   a file, folder, disk or database cannot be read or written
+├── StorageError         6   a file, folder, disk or database cannot be read or written
+└── OverloadError        7   more is asked for at once than there is room for
 """
 
 
@@ -62,3 +63,9 @@ class StorageError(InferOptError):
     """A file, folder, disk or database cannot be read or written."""
 
     exit_code = 6
+
+
+class OverloadError(InferOptError):
+    """More is asked for at once than there is room for."""
+
+    exit_code = 7

@@ -93,8 +93,8 @@ def test_the_frontier_is_drawn_with_its_limit(tmp_path: Path) -> None:
     draw(results(), tmp_path / "frontier.svg", 0.99)
 
     picture = (tmp_path / "frontier.svg").read_text()
-    assert "must agree to 0.99" in picture
-    assert "1 of 2" in picture
+    assert "above this line: agrees to 0.99" in picture
+    assert "1 of 2 layers: 0.995" in picture
 
 
 def test_the_command_measures_what_it_is_told_to_and_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,10 +59,10 @@ class Belief:
         """ln(time) of the fastest that ran, stock among them, as the posterior sees it."""
         return float(min([0.0, *self.means[self.measured]]))
 
-    def hoped(self, config: TrialConfig) -> float:
-        """ln(time) of a candidate in a good case: one standard deviation below what is expected."""
+    def hoped(self, config: TrialConfig, *, sds: float = 1.0) -> float:
+        """ln(time) of a candidate in a good case: so many standard deviations below what is expected."""
         index = self.space.positions[config]
-        return float(self.means[index] - self.sds[index])
+        return float(self.means[index] - sds * self.sds[index])
 
     def leaders(self) -> tuple[TrialConfig, ...]:
         """Candidates that ran, the fastest by the posterior first."""

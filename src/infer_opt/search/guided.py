@@ -25,6 +25,7 @@ CHANCE_TO_STOP = 0.05
 BOUNDARIES_TO_STOP = 2
 WARM_STARTS = 3
 POLISH_MOST = 8
+HOPE = 2.0  # standard deviations below what is expected of an entrant of the race
 POLISH_SLACK = 0.02  # ln(time) that a neighbour may be slower than the best in a good case, and still be tried
 
 
@@ -74,15 +75,17 @@ class Guided:
         return _left(waves[-1], done)
 
     def promising(self, done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
-        """In turn the best by what all trials together say of each, and the best by what each showed itself.
+        """In turn the best by what all trials together hope of each, and the best by what each showed itself.
 
-        A wild trial does not crowd out the others, nor does the model overrule what it cannot explain.
+        A wild trial does not crowd out the others, nor does the model overrule what it cannot explain. Hope is the low
+        end of the posterior's 95 % interval: what was measured on a slow machine alone is worth another look.
         """
         ran = {trial.config: trial for trial in done if isinstance(trial, TrialResult)}
         if not ran:
             return ()
         belief = self._believed(done)
-        believed = sorted((config for config in belief.leaders() if belief.hoped(config) < 0), key=belief.hoped)
+        hopes = {config: belief.hoped(config, sds=HOPE) for config in belief.leaders() if belief.hoped(config) < 0}
+        believed = sorted(hopes, key=hopes.__getitem__)
         shown = [trial.config for trial in promising(done, most=len(done))]
         turns = itertools.chain.from_iterable(itertools.zip_longest(believed, shown))
         return tuple(ran[config] for config in dict.fromkeys(turns) if config is not None)[:most]

@@ -122,7 +122,8 @@ def precision(frontier: Frontier) -> list[str]:
     if beyond is not None:
         refused = f"; {beyond.layers} agree only to {agreement(beyond.score)}, which is too little"
     if best is None:
-        return [f"{label}: no whole model with some of its {total} layers in INT8 agrees{refused}"]
+        tried = f"{len(frontier.points)} whole models tried"
+        return [f"{label}: none of the {tried} with some of its {total} layers in INT8 agrees{refused}"]
     lines = [f"{label}: {best.layers} of {total} layers in INT8 agree to {agreement(best.score)}{refused}"]
     kept = [layer for layer in frontier.layers if set(layer.nodes) <= set(best.floats)]
     return lines + [f"in float {one_line(layer.name)}: {_why_in_float(layer, frontier.call_ns)}" for layer in kept]

@@ -186,9 +186,9 @@ def draw(results: Mapping[str, Any], path: Path, parity: float) -> None:
             points, colour, mark = frontier["points"], (BLUE, ORANGE)[number % 2], "os"[number % 2]
             places = [(100 * one["saved_ns"] / frontier["call_ns"], max(1 - one["score"], TINY)) for one in points]
             axes.plot(*zip(*places, strict=True), mark, color=colour, markersize=8, alpha=0.55, label=frontier["label"])
-            best = next((index for index, one in enumerate(points) if one["passed"]), None)
-            most = max(range(len(points)), key=lambda index: points[index]["layers"])
-            for index in {most, best} - {None}:
+            named = {max(range(len(points)), key=lambda index: points[index]["layers"])}
+            named |= set([index for index, one in enumerate(points) if one["passed"]][:1])
+            for index in named:
                 text = f"{points[index]['layers']} of {len(frontier['layers'])} layers: {points[index]['score']:.3f}"
                 axes.annotate(text, places[index], xytext=(0, 10), textcoords="offset points", color=INK, ha="center")
         axes.axhline(1 - parity, color=PALE, linewidth=1.2)

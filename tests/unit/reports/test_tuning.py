@@ -161,7 +161,7 @@ def test_a_model_that_int8_suits_nowhere_is_said_to_be_so() -> None:
 
     text = render(replace(FASTER, frontiers=(replace(frontier, points=failing),)))
 
-    assert "none of the 1 whole models tried with some of its 5 layers in INT8 agrees; 2 agree only to" in text
+    assert "none of the 1 whole models tried with some of its 5 layers in INT8 agrees" in " ".join(text.split())
     assert "Precision by layer" not in render(replace(FASTER, frontiers=()))
 
 

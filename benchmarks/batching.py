@@ -61,12 +61,9 @@ def turn(call: Call, feeds: Sequence[Feeds], *, callers: int, seconds: float) ->
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Every way, turn by turn."""
     (model,) = calls.models([name])
-    facts = inspect(model.path)
-    dims = {} if model.inputs is not None else dict.fromkeys(facts.dynamic_dims, 8)
-    samples = load_samples(facts, model.inputs, dims=dims) if model.inputs is not None else None
-    if samples is None:
+    if model.inputs is None:
         raise SystemExit(f"{name} has no inputs beside it")
-    feeds = samples.batched(1, count=DISTINCT)
+    feeds = load_samples(inspect(model.path), model.inputs, dims={}).batched(1, count=DISTINCT)
     limits = BatchingLimits(max_batch=options.max_batch, max_wait_s=options.max_wait_ms / 1e3)
     lock, generator = threading.Lock(), random.Random(options.seed)
     session = open_runtime("onnx").open(model.path, SessionOptions())

@@ -43,7 +43,7 @@ class _Request:
     signature: Signature
     items: int
     future: "Future[dict[str, Array]]"
-    arrived_s: float
+    arrived_s: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +126,7 @@ class Batcher:
         shapes = {array.shape[:1] for array in feeds.values()}
         items = next(iter(shapes))[0] if len(shapes) == 1 and () not in shapes else 0
         signature = tuple(sorted((name, array.dtype.str, array.shape[1:]) for name, array in feeds.items()))
-        return _Request(feeds=feeds, signature=signature, items=items, future=Future(), arrived_s=self._clock())
+        return _Request(feeds=feeds, signature=signature, items=items, future=Future())
 
     def _try(self, request: _Request) -> bool:
         with self._changed:

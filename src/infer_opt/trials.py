@@ -66,7 +66,7 @@ def run_trial(rig: Rig, config: TrialConfig, baseline: Entrant, generator: rando
         return stage.failure(error.what, kind=error.kind)
     except InferOptError as error:
         return stage.failure(error.what)
-    except Exception as error:  # noqa: BLE001  (the one place: whatever a trial does, the tuning goes on)
+    except Exception as error:  # noqa: BLE001  (whatever a trial does, the tuning goes on)
         return stage.failure(f"{type(error).__name__}: {error}", kind=FailureKind.ERROR)
 
 

@@ -131,7 +131,7 @@ def _footnote(trials: Sequence[Row]) -> str:
 
 
 def _precision(tuning: Tuning) -> list[str]:
-    """Of the way to quantise that won; else of all that were looked at, those first that go furthest."""
+    """Of the way to quantise that won; else of all that were looked at."""
     quantise = tuning.winner.config.recipe.quantise
     won = [
         frontier

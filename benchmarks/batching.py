@@ -89,7 +89,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
                 took[way] += each
             print(f"{name}: turn {number + 1} of {options.turns}", file=sys.stderr)
     gains = {
-        way: record.ratio([float(np.log(a / b)) for a, b in zip(rates[WAYS[0]], rates[way], strict=True)])
+        way: record.ratio([float(np.log(own / base)) for base, own in zip(rates[WAYS[0]], rates[way], strict=True)])
         for way in WAYS[1:]
     }
     return {

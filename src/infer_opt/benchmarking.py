@@ -93,7 +93,7 @@ def _stock_of(subject: Party) -> Party | None:
         return None
     stock = TrialConfig.from_dict(manifest.record["baseline"]["config"])
     if manifest.config.recipe.is_stock:
-        if manifest.config.options == stock.options and manifest.config.batch == stock.batch:
+        if replace(manifest.config, recipe=stock.recipe) == stock:
             return None  # the bundle is stock itself: there is no claim to hold
         return Party(path=subject.path, artefact=manifest.artefact, config=stock)
     kept = manifest.folder / bundle.DEFAULT / bundle.ARTEFACT
@@ -119,7 +119,11 @@ def _foreign(setup: Setup, *parties: Party | None) -> tuple[Note, ...]:
     """What `load` would warn of: a bundle that it would refuse here is not measured either."""
     manifests = [party.manifest for party in parties if party is not None and party.manifest is not None]
     notes = [
-        bundle.foreign(manifest, runtime_version=setup.runtime_version, isa_here=setup.rig.machine.isa)
+        bundle.foreign(
+            manifest,
+            runtime_version=setup.runtime_versions.get(manifest.config.runtime, "which is not installed"),
+            isa_here=setup.rig.machine.isa,
+        )
         for manifest in manifests
     ]
     return tuple(dict.fromkeys(note for found in notes for note in found))

@@ -376,9 +376,16 @@ def _fill(work: Path, folder: Path, contents: Contents) -> None:
             folder=folder.name,
             feeds=", ".join(f'"{spec.name}": ...' for spec in contents.inputs),
             outputs=", ".join(f'"{spec.name}": ...' for spec in contents.outputs),
-            extra="gpu" if contents.config.options.provider is Provider.CUDA else "cpu",
+            extra=_extra(contents.config),
         )
     )
+
+
+def _extra(config: TrialConfig) -> str:
+    """The extra of infer-opt that brings what the bundle runs on."""
+    if config.runtime != "onnx":
+        return config.runtime
+    return "gpu" if config.options.provider is Provider.CUDA else "cpu"
 
 
 def _copy(files: Sequence[Path], folder: Path) -> None:

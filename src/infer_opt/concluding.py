@@ -346,7 +346,7 @@ def write_bundle(setup: Setup, tuning: Tuning, out: Path, *, keep_default: bool)
             files=files,
             default=default,
             samples=samples if samples.stat().st_size <= MOST_SAMPLE_BYTES else None,
-            runtime_version=setup.runtime_version,
+            runtime_version=setup.runtime_versions[winner.runtime],
             isa=rig.machine.isa,
             record=record,
             inputs=rig.facts.inputs,

@@ -150,6 +150,7 @@ class SessionOptions:
     flush_denormals: bool = False
     custom_ops: tuple[str, ...] = ()
     cuda_graph: bool = False
+    bf16: bool = False
     cudnn_search: str | None = None
     tf32: bool | None = None
     nhwc: bool | None = None
@@ -176,11 +177,15 @@ class SessionOptions:
         words += ["io-binding"] * self.io_binding
         words += [f"graph-{self.graph_level}"] * (self.graph_level is not None)
         words += ["flush denormals"] * self.flush_denormals
+        words += ["bf16"] * self.bf16
         words += ["cuda-graph"] * self.cuda_graph
         words += [f"cudnn-{self.cudnn_search}"] * (self.cudnn_search is not None)
         words += {None: [], True: ["tf32"], False: ["no tf32"]}[self.tf32]
         words += {None: [], True: ["nhwc"], False: ["nchw"]}[self.nhwc]
         return ", ".join(words) or "stock settings"
+
+
+Route = tuple[str, Recipe]  # an engine and what is done to the file before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +200,11 @@ class TrialConfig:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigError(f"batch must be 1 or more, got {self.batch}")
+
+    @property
+    def route(self) -> Route:
+        """What decides whether it can be built, opened and be right at all: the runtime and the recipe."""
+        return self.runtime, self.recipe
 
     @property
     def key(self) -> str:
@@ -216,6 +226,8 @@ class TrialConfig:
         quantise = data["recipe"]["quantise"]
         if quantise is not None and not quantise["floats"]:
             del quantise["floats"]  # as before there was such a choice: keys stay what they were
+        if not data["options"]["bf16"]:
+            del data["options"]["bf16"]
         return data
 
     @classmethod

@@ -27,6 +27,7 @@ from infer_opt.monitors.nvml import NvmlMonitor
 from infer_opt.preparing import Availability, Prepared
 from infer_opt.results import Caution, Frontier, Note
 from infer_opt.rig import Limits, Rig
+from infer_opt.runtimes import ENGINES
 from infer_opt.search.space import Surroundings
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.transforms.prospects import fusable_types, quantisable
@@ -36,7 +37,7 @@ from infer_opt.workers.watching import watch_machine
 OLD_OPSET = 13  # below it, or with weights among the graph's inputs, quantisers need the graph normalised first
 OLD_IR = 4
 MEMORY_SHARE = 0.8
-VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
+VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "numpy")
 DEFAULT_PARITY = 0.99
 
 
@@ -108,7 +109,7 @@ class Setup:
     surroundings: Surroundings
     prepared: Prepared
     notes: tuple[Note, ...]
-    runtime_version: str
+    runtime_versions: Mapping[str, str]
     generator: random.Random
     frontiers: tuple[Frontier, ...] = ()
 
@@ -138,6 +139,7 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
     if not CAN_FREEZE:
         text = "this platform cannot stop idle workers, whose threads may disturb the one that is timed"
         notes.append(Note(caution=Caution.NO_FREEZE, text=text))
+    engines = _engines(request)
     available = available_bytes()
     limits = request.limits
     rig = Rig(
@@ -162,10 +164,10 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
     )
     return Setup(
         rig=rig,
-        surroundings=_surroundings(request, facts, machine, prepared, providers, batches),
+        surroundings=_surroundings(request, facts, machine, prepared, providers, batches, tuple(engines)),
         prepared=prepared,
         notes=(*notes, *prepared.notes),
-        runtime_version=availability.version,
+        runtime_versions={request.runtime: availability.version, **engines},
         generator=random.Random(request.seed),
     )
 
@@ -220,7 +222,7 @@ def choose_providers(request: Request, availability: Availability) -> tuple[tupl
 
 def _surroundings(
     request: Request, facts: ModelFacts, machine: MachineFacts, prepared: Prepared, providers: Sequence[Provider],
-    batches: Sequence[int],
+    batches: Sequence[int], engines: tuple[str, ...],
 ) -> Surroundings:  # fmt: skip
     operators = dict(facts.operators)
     return Surroundings(
@@ -230,6 +232,7 @@ def _surroundings(
         batches=tuple(batches),
         objective=request.objective,
         has_vnni=has_vnni(machine.isa),
+        has_bf16=bool({"avx512_bf16", "amx_bf16"} & set(machine.isa)),
         # A bundle with fixed shapes takes no others: only for sizes that the user named.
         has_free_shapes=bool(request.dims) and set(prepared.workload.sizes) <= set(request.dims),
         can_calibrate=prepared.calibration is not None,
@@ -238,7 +241,21 @@ def _surroundings(
         static_operators=quantisable(operators, static=True),
         fusable=fusable_types(operators),
         custom_ops=request.custom_ops,
+        engines=engines,
     )
+
+
+def _engines(request: Request) -> dict[str, str]:
+    """The versions of the other engines that are installed and load; none for operators that only one of them has."""
+    found: dict[str, str] = {}
+    for name, distribution in ENGINES.items() if not request.custom_ops else ():
+        if name == request.runtime:
+            continue
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError, InferOptError):
+            importlib.metadata.version(distribution)  # a process to find out is started only where there is hope
+            availability: Availability = run_task("infer_opt.preparing:ask_runtime", name)
+            found[name] = availability.version
+    return found
 
 
 def _tolerance(limits: Limits) -> float:

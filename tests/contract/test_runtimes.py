@@ -14,12 +14,14 @@ import zoo
 import zoo_refused
 from infer_opt.config import GraphLevel, Provider, SessionOptions, Spin
 from infer_opt.errors import ModelError, UnavailableError
+from infer_opt.facts import TensorSpec
 from infer_opt.models.inputs import fixed_batch, synthesise
 from infer_opt.models.inspecting import inspect
 from infer_opt.protocols import Runtime, Session
 from infer_opt.runtimes import RUNTIMES, open_runtime
 
 ATOL = 1e-5
+REFERENCE = "onnx"  # must run every model that can be run
 # Outputs that no two runs share, or that are no arrays.
 RANDOM = ("random_noise",)
 
@@ -61,6 +63,25 @@ def expected(path: Path, feeds: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(names, session.run(names, feeds), strict=True))
 
 
+def opened(runtime: Runtime, path: Path, options: SessionOptions | None = None) -> Session:
+    """A session; skips where an engine beside the reference one refuses the model, which it may."""
+    try:
+        return runtime.open(path, options or SessionOptions())
+    except ModelError as error:
+        if runtime.name == REFERENCE:
+            raise
+        assert "\n" not in error.what
+        pytest.skip(error.what)
+
+
+def unnamed(specs: tuple[TensorSpec, ...]) -> list[tuple[str, str, object]]:
+    """Specs without the names of free dimensions, which not every engine keeps."""
+    return [
+        (spec.name, spec.dtype, spec.shape and tuple(dim if isinstance(dim, int) else None for dim in spec.shape))
+        for spec in specs
+    ]
+
+
 def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert list(found) == list(wanted)
     for name, value in wanted.items():
@@ -81,7 +102,7 @@ def test_run_gives_every_output_by_its_name(runtime: Runtime, model: Callable[[s
     path = model(name)
     feeds = feeds_for(path)
 
-    session = runtime.open(path, SessionOptions())
+    session = opened(runtime, path)
 
     assert_same(session.run(feeds), expected(path, feeds))
     session.close()
@@ -90,8 +111,8 @@ def test_run_gives_every_output_by_its_name(runtime: Runtime, model: Callable[[s
 def test_inputs_and_outputs_are_those_of_the_model_in_its_order(runtime: Runtime, model: Callable[[str], Path]) -> None:
     session = runtime.open(model("two_in_two_out"), SessionOptions())
 
-    assert [str(spec) for spec in session.inputs] == ["left: float32[batch, 4]", "right: float32[batch, 6]"]
-    assert [str(spec) for spec in session.outputs] == ["total: float32[batch, 5]", "product: float32[batch, 5]"]
+    assert unnamed(session.inputs) == [("left", "float32", (None, 4)), ("right", "float32", (None, 6))]
+    assert unnamed(session.outputs) == [("total", "float32", (None, 5)), ("product", "float32", (None, 5))]
 
 
 @pytest.mark.parametrize("name", ["mlp", "attention_block", "unnamed_dims", "double_precision", "boolean_net", "ir_3"])
@@ -100,7 +121,11 @@ def test_a_session_describes_its_inputs_as_the_inspection_does(
 ) -> None:
     path = model(name)
 
-    assert runtime.open(path, SessionOptions()).inputs == inspect(path).inputs
+    session = opened(runtime, path)
+
+    assert unnamed(session.inputs) == unnamed(inspect(path).inputs)
+    if runtime.name == REFERENCE:
+        assert session.inputs == inspect(path).inputs
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
@@ -137,7 +162,7 @@ def test_no_knob_changes_the_answers(
     runtime: Runtime, model: Callable[[str], Path], name: str, options: SessionOptions
 ) -> None:
     path = model(name)
-    session = runtime.open(path, options)
+    session = opened(runtime, path, options)
 
     for seed in (0, 1):
         feeds = feeds_for(path, seed=seed)
@@ -313,6 +338,8 @@ def test_a_file_that_is_not_there_is_refused(runtime: Runtime, tmp_path: Path) -
 def test_a_model_that_no_runtime_can_execute_is_refused_in_one_line(
     runtime: Runtime, tmp_path: Path, name: str
 ) -> None:
+    if runtime.name != REFERENCE:
+        pytest.skip("an engine may know operators that the reference does not")
     path = zoo.save(getattr(zoo_refused, name)(), tmp_path / "model.onnx")
 
     with pytest.raises(ModelError) as caught:
@@ -355,7 +382,7 @@ def test_the_placement_counts_every_node_at_the_provider_asked_for(
     runtime: Runtime, model: Callable[[str], Path], name: str
 ) -> None:
     path = model(name)
-    session: Session = runtime.open(path, SessionOptions(graph_level=GraphLevel.NONE))
+    session = opened(runtime, path, SessionOptions(graph_level=GraphLevel.NONE))
 
     if session.placement is None:
         pytest.skip("this runtime keeps no record")

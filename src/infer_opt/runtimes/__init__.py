@@ -9,7 +9,11 @@ from infer_opt.protocols import Runtime
 # name -> (module, class). Loaded on first use, so `--help` never imports a runtime.
 RUNTIMES = {
     "onnx": ("infer_opt.runtimes.onnx", "OnnxRuntime"),
+    "openvino": ("infer_opt.runtimes.openvino", "OpenVinoRuntime"),
 }
+
+# Engines that are compared with the runtime that was asked for where they are installed: name -> distribution on PyPI.
+ENGINES = {"openvino": "openvino"}
 
 
 # What ONNX Runtime calls its providers, in sessions and in placement records.

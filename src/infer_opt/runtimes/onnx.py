@@ -100,6 +100,8 @@ class OnnxRuntime:
 
     def _open(self, model: str | bytes, options: SessionOptions, *, profile: Path | None = None) -> "OnnxSession":
         library = self._library
+        if options.bf16:
+            raise UnavailableError("ONNX Runtime has no bfloat16 mode for float32 models", hint="leave bf16 out")
         settings = _session_options(library, options)
         if profile is not None:
             settings.enable_profiling, settings.profile_file_prefix = True, str(profile)

@@ -142,10 +142,10 @@ class Belief:
         # Configurations that are all alike make the matrix singular: a tenth of a per cent is below what matters here.
         factor = np.linalg.cholesky(self._covariance + 1e-6 * np.eye(len(means)))
         draws = means + generator.standard_normal((DRAWS, len(means))) @ factor.T
-        recipes = [self.space.problem.candidates[index].recipe for index in self._viewed]
-        numbers = {recipe: number for number, recipe in enumerate(dict.fromkeys(recipes))}
+        routes = [self.space.problem.candidates[index].route for index in self._viewed]
+        numbers = {route: number for number, route in enumerate(dict.fromkeys(routes))}
         luck = generator.uniform(size=(DRAWS, max(1, len(numbers))))
-        ran = luck[:, [numbers[recipe] for recipe in recipes]] < self.runs[self._viewed]
+        ran = luck[:, [numbers[route] for route in routes]] < self.runs[self._viewed]
         return draws, ran
 
 
@@ -154,18 +154,18 @@ def believe(space: Space, done: Sequence[Trial]) -> Belief:
     problem, candidates = space.problem, space.problem.candidates
     posterior = fit_robustly(space.knobs.alike, observations(space, done))
     means, sds = posterior.mean_and_sd(space.rows)
-    likely = chances([config.recipe for config in candidates], (*problem.earlier, *done))
+    likely = chances([config.route for config in candidates], (*problem.earlier, *done), stock=problem.stock)
     tried = {trial.config for trial in done}
     ran = {trial.config for trial in done if isinstance(trial, TrialResult)}
-    given_up = hopeless(done)
+    given_up = hopeless(done, stock=problem.stock)
     return Belief(
         space=space,
         done=tuple(done),
         posterior=posterior,
         means=np.round(means, DIGITS),
         sds=np.round(sds, DIGITS),
-        runs=np.array([likely[config.recipe] for config in candidates]),
-        free=_where([config not in tried and config.recipe not in given_up for config in candidates]),
+        runs=np.array([likely[config.route] for config in candidates]),
+        free=_where([config not in tried and config not in given_up for config in candidates]),
         measured=_where([config in ran for config in candidates]),
     )
 

@@ -1,47 +1,75 @@
-"""Which recipes are likely to give a usable trial at all."""
+"""Which routes, a recipe opened by a runtime, are likely to give a usable trial at all."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
-from infer_opt.config import Recipe
+from infer_opt.config import Recipe, Route, TrialConfig
 from infer_opt.results import FailureKind, Trial, TrialResult
 
 USUALLY = 0.9  # of trials give a result, before anything was seen
-KIND_WEIGHT, RECIPE_WEIGHT = 2.0, 2.0  # trials that the expectation above each level counts for
-FINAL = frozenset({FailureKind.PARITY, FailureKind.BUILD})  # failures of the recipe, whatever opens it
+KIND_WEIGHT, ROUTE_WEIGHT = 2.0, 2.0  # trials that the expectation above each level counts for
+FINAL = frozenset({FailureKind.PARITY, FailureKind.BUILD, FailureKind.OPEN})  # whatever the other options are
 FAILURES_TO_GIVE_UP = 2
 
-
-def hopeless(done: Sequence[Trial]) -> frozenset[Recipe]:
-    """Recipes that gave wrong answers or could not be built twice, and never a result. Never the stock one."""
-    ran = {trial.config.recipe for trial in done if isinstance(trial, TrialResult)} | {Recipe()}
-    failed = Counter(
-        trial.config.recipe for trial in done if not isinstance(trial, TrialResult) and trial.kind in FINAL
-    )
-    return frozenset(recipe for recipe, times in failed.items() if times >= FAILURES_TO_GIVE_UP and recipe not in ran)
+Which = TypeVar("Which", bound=Hashable)
 
 
-def chances(recipes: Sequence[Recipe], done: Sequence[Trial]) -> dict[Recipe, float]:
-    """P(a trial of the recipe gives a result) for each of `recipes`: its own trials, shrunk to those of its kind.
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Routes that keep failing, and engines on which nothing ran: `config in given_up`."""
 
-    Kinds of quantisation are shrunk to what is usual in turn (Beta means). Stock itself ran: it counts as a result.
+    routes: frozenset[Route] = frozenset()
+    engines: frozenset[str] = frozenset()
+
+    def __contains__(self, config: TrialConfig) -> bool:
+        return config.route in self.routes or config.runtime in self.engines
+
+
+def hopeless(done: Sequence[Trial], *, stock: TrialConfig) -> GivenUp:
+    """Routes that gave wrong answers, could not be built or not be opened twice, and never a result; engines likewise.
+
+    Never the stock route, nor the engine that it runs on.
+    """
+    ran = {trial.config.route for trial in done if isinstance(trial, TrialResult)} | {stock.route}
+    failed = [trial.config.route for trial in done if not isinstance(trial, TrialResult) and trial.kind in FINAL]
+    engines = Counter(engine for engine, _ in failed)
+    return GivenUp(
+        routes=_often(Counter(failed)) - ran, engines=_often(engines) - {engine for engine, _ in ran}
+    )  # fmt: skip
+
+
+def _often(failed: Counter[Which]) -> frozenset[Which]:
+    return frozenset(which for which, times in failed.items() if times >= FAILURES_TO_GIVE_UP)
+
+
+def chances(routes: Sequence[Route], done: Sequence[Trial], *, stock: TrialConfig) -> dict[Route, float]:
+    """P(a trial of the route gives a result) for each of `routes`: its own trials, shrunk to those of its kind.
+
+    Kinds of quantisation, engine by engine, are shrunk to what is usual in turn (Beta means). Stock itself ran: it
+    counts as a result.
     """
     results, trials = Counter[Hashable](), Counter[Hashable]()
-    for recipe, ran in [(Recipe(), True), *((t.config.recipe, isinstance(t, TrialResult)) for t in done)]:
-        for name in (recipe, _kind(recipe)):
+    for route, ran in [(stock.route, True), *((t.config.route, isinstance(t, TrialResult)) for t in done)]:
+        for name in (route, _kind(route)):
             results[name] += ran
             trials[name] += 1
-    return {recipe: _smoothed(recipe, results, trials) for recipe in dict.fromkeys(recipes)}
+    return {route: _smoothed(route, results, trials) for route in dict.fromkeys(routes)}
 
 
-def _smoothed(recipe: Recipe, results: Counter[Hashable], trials: Counter[Hashable]) -> float:
-    kind = _kind(recipe)
+def _smoothed(route: Route, results: Counter[Hashable], trials: Counter[Hashable]) -> float:
+    kind = _kind(route)
     expected = (results[kind] + KIND_WEIGHT * USUALLY) / (trials[kind] + KIND_WEIGHT)
-    return (results[recipe] + RECIPE_WEIGHT * expected) / (trials[recipe] + RECIPE_WEIGHT)
+    return (results[route] + ROUTE_WEIGHT * expected) / (trials[route] + ROUTE_WEIGHT)
 
 
-def _kind(recipe: Recipe) -> tuple[str, bool]:
-    quantise = recipe.quantise
-    if quantise is None:
-        return "plain", recipe.fp16
-    return ("static" if quantise.is_static else "dynamic"), recipe.fp16
+def _kind(route: Route) -> tuple[str, str, bool]:
+    engine, recipe = route
+    return engine, _precision(recipe), recipe.fp16
+
+
+def _precision(recipe: Recipe) -> str:
+    if recipe.quantise is None:
+        return "plain"
+    return "static" if recipe.quantise.is_static else "dynamic"

@@ -64,7 +64,7 @@ class Guided:
         """What is left of the batch under way, or the next batch; a recipe that keeps failing is left out of it."""
         waves: tuple[_Wave, ...] = (_Wave(begins=0, configs=self._seeds, is_last=self._whole),)
         prints = tuple(map(fingerprint, done))
-        while (ends := _end(waves[-1], done)) is not None:
+        while (ends := _end(waves[-1], done, self._problem.stock)) is not None:
             if waves[-1].is_last:
                 waves = (*waves, _Wave(begins=ends, configs=()))
                 break
@@ -72,7 +72,7 @@ class Guided:
                 self._waves[prints[:ends]] = (*waves, self._following(waves, done[:ends]))
             waves = self._waves[prints[:ends]]
         self._chance_left = next((w.chance_left for w in reversed(waves) if w.chance_left is not None), None)
-        return _left(waves[-1], done)
+        return _left(waves[-1], done, self._problem.stock)
 
     def promising(self, done: Sequence[Trial], *, most: int) -> tuple[TrialResult, ...]:
         """In turn the best by what all trials together hope of each, and the best by what each showed itself.
@@ -133,12 +133,12 @@ class Guided:
 
     def _polish(self, belief: Belief, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
         """Untried neighbours of the best two that may well be no slower than the best, the most hopeful first."""
-        tried, given_up = {trial.config for trial in done}, hopeless(done)
+        tried, given_up = {trial.config for trial in done}, hopeless(done, stock=self._problem.stock)
         near = {
             other: belief.hoped(other)
             for leader in belief.leaders()[:POLISHED]
             for other in neighbours(leader, self._problem.candidates)
-            if other not in tried and other.recipe not in given_up
+            if other not in tried and other not in given_up
         }
         limit = belief.best + POLISH_SLACK
         return tuple(sorted((c for c, hoped in near.items() if hoped < limit), key=near.__getitem__))[:POLISH_MOST]
@@ -172,21 +172,21 @@ def fingerprint(trial: Trial) -> tuple[object, ...]:
     return trial.config, trial.kind
 
 
-def _left(wave: _Wave, done: Sequence[Trial]) -> tuple[TrialConfig, ...]:
-    tried, given_up = {trial.config for trial in done}, hopeless(done)
-    return tuple(c for c in wave.configs if c not in tried and c.recipe not in given_up)
+def _left(wave: _Wave, done: Sequence[Trial], stock: TrialConfig) -> tuple[TrialConfig, ...]:
+    tried, given_up = {trial.config for trial in done}, hopeless(done, stock=stock)
+    return tuple(c for c in wave.configs if c not in tried and c not in given_up)
 
 
-def _end(wave: _Wave, done: Sequence[Trial]) -> int | None:
+def _end(wave: _Wave, done: Sequence[Trial], stock: TrialConfig) -> int | None:
     """How many trials were done when nothing of the wave was left; None while something is."""
     waiting = set(wave.configs) - {trial.config for trial in done[: wave.begins]}
-    given_up = hopeless(done[: wave.begins])
+    given_up = hopeless(done[: wave.begins], stock=stock)
     for end in range(wave.begins, len(done) + 1):
         if end > wave.begins:
             trial = done[end - 1]
             waiting.discard(trial.config)
-            if not isinstance(trial, TrialResult) or trial.config.recipe in given_up:
-                given_up = hopeless(done[:end])
-        if all(config.recipe in given_up for config in waiting):
+            if not isinstance(trial, TrialResult) or trial.config in given_up:
+                given_up = hopeless(done[:end], stock=stock)
+        if all(config in given_up for config in waiting):
             return end
     return None

@@ -53,10 +53,13 @@ def predicted(config: TrialConfig, done: Sequence[Trial]) -> float:
     alone = {
         (trial.config.recipe, trial.config.options): trial.log_ratio if isinstance(trial, TrialResult) else math.inf
         for trial in done
-        if trial.config.batch == config.batch
+        if (trial.config.batch, trial.config.runtime) == (config.batch, config.runtime)
     }
     plain = SessionOptions(provider=config.options.provider, custom_ops=config.options.custom_ops)
-    return alone.get((config.recipe, plain), 0.0) + alone.get((Recipe(), config.options), 0.0)
+    engine = alone.get((Recipe(), plain), 0.0)  # what another engine does on its own is in both parts
+    if math.isinf(engine):
+        return math.inf
+    return alone.get((config.recipe, plain), engine) + alone.get((Recipe(), config.options), engine) - engine
 
 
 def best(done: Sequence[Trial]) -> tuple[TrialResult, ...]:

@@ -31,7 +31,8 @@ class Surroundings:
 
     `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
     that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
-    `mixed` are recipes between float and INT8 that were found to agree with the model.
+    `mixed` are recipes between float and INT8 that were found to agree with the model; `engines` other runtimes that are
+    installed, and run on the CPU.
     """
 
     providers: tuple[Provider, ...]
@@ -40,6 +41,7 @@ class Surroundings:
     batches: tuple[int, ...] = (1,)
     objective: Objective = Objective.LATENCY
     has_vnni: bool = False
+    has_bf16: bool = False
     has_free_shapes: bool = False
     has_branches: bool = True
     can_calibrate: bool = False
@@ -48,6 +50,7 @@ class Surroundings:
     static_operators: frozenset[str] = frozenset()
     fusable: tuple[str, ...] = ()
     mixed: tuple[Recipe, ...] = ()
+    engines: tuple[str, ...] = ()
     custom_ops: tuple[str, ...] = ()
 
 
@@ -85,13 +88,42 @@ def _usual(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
         recipes, options = _recipes(surroundings, provider), _options(surroundings, provider)
         plain = SessionOptions(provider=provider)
         found += [TrialConfig(options=plain)] if provider is not surroundings.providers[0] else []
+        elsewhere = _elsewhere(surroundings) if provider is Provider.CPU else []
         found += _interleaved(
             [TrialConfig(options=option) for option in options],
             [TrialConfig(recipe=recipe, options=plain) for recipe in recipes],
+            elsewhere,
         )
-        found += [TrialConfig(recipe=r, options=o) for o, r in itertools.product(options, recipes)]
+        crossed = [TrialConfig(recipe=r, options=o) for o, r in itertools.product(options, recipes)]
+        found += _interleaved(crossed, _crossed_elsewhere(elsewhere))
     whole = [_settled(config, surroundings) for config in _batched(found, surroundings)]
     return tuple(dict.fromkeys(config for config in whole if config != stock(surroundings)))
+
+
+def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
+    """Other engines: the model as given, each setting on it, and what INT8 they can read (QDQ)."""
+    as_given = _normalised(Recipe(), surroundings)
+    mixed = [recipe for recipe in surroundings.mixed if _calibration(recipe) is not None]
+    options = [SessionOptions(bf16=True)] * surroundings.has_bf16
+    options += [SessionOptions(intra_threads=count) for count in thread_counts(surroundings)]
+    found = [TrialConfig(recipe=as_given, runtime=engine) for engine in surroundings.engines]
+    for engine in surroundings.engines:
+        found += _interleaved(
+            [TrialConfig(recipe=as_given, options=option, runtime=engine) for option in options],
+            [TrialConfig(recipe=recipe, runtime=engine) for recipe in (*mixed, *_static(surroundings))],
+        )
+    return found
+
+
+def _crossed_elsewhere(alone: Sequence[TrialConfig]) -> list[TrialConfig]:
+    """Every recipe with every setting, engine by engine, of those that were seen one at a time."""
+    engines = dict.fromkeys(config.runtime for config in alone)
+    return [
+        TrialConfig(recipe=recipe, options=options, runtime=engine)
+        for engine in engines
+        for options in dict.fromkeys(config.options for config in alone if config.runtime == engine)
+        for recipe in dict.fromkeys(config.recipe for config in alone if config.runtime == engine)
+    ]
 
 
 def neighbours(config: TrialConfig, among: Iterable[TrialConfig]) -> tuple[TrialConfig, ...]:
@@ -170,9 +202,9 @@ def _knobs(surroundings: Surroundings, provider: Provider) -> tuple[tuple[str, t
     )
 
 
-def _interleaved(left: Sequence[TrialConfig], right: Sequence[TrialConfig]) -> list[TrialConfig]:
-    pairs = itertools.zip_longest(left, right)
-    return [config for pair in pairs for config in pair if config is not None]
+def _interleaved(*lists: Sequence[TrialConfig]) -> list[TrialConfig]:
+    turns = itertools.zip_longest(*lists)
+    return [config for turn in turns for config in turn if config is not None]
 
 
 def _options(surroundings: Surroundings, provider: Provider) -> list[SessionOptions]:

@@ -31,8 +31,8 @@ class Surroundings:
 
     `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
     that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
-    `mixed` are recipes between float and INT8 that were found to agree with the model, `refuted` those with all of it in
-    INT8 that were found not to; `engines` other runtimes that are installed, and run on the CPU.
+    `mixed` are recipes between float and INT8 that were found to agree with the model, `refuted` those with all of it
+    in INT8 that were found not to; `engines` other runtimes that are installed, and run on the CPU.
     """
 
     providers: tuple[Provider, ...]
@@ -111,7 +111,11 @@ def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
     for engine in surroundings.engines:
         found += _interleaved(
             [TrialConfig(recipe=as_given, options=option, runtime=engine) for option in options],
-            [TrialConfig(recipe=recipe, runtime=engine) for recipe in (*mixed, *_static(surroundings)) if recipe not in surroundings.refuted],
+            [
+                TrialConfig(recipe=recipe, runtime=engine)
+                for recipe in (*mixed, *_static(surroundings))
+                if recipe not in surroundings.refuted
+            ],
         )
     return found
 

@@ -149,7 +149,7 @@ def test_what_float_nodes_read_is_not_rounded_for_those_in_int8(
     ]
     weights = {"scale": np.ones(16, np.float32), "w": zoo_array(random, 16, 16)}
 
-    check(write(nodes, {"x": ["batch", 16]}, ["y"], weights), STATIC, (4, 16))
+    check(write(nodes, {"x": ["batch", 3, 16]}, ["y"], weights), STATIC, (4, 3, 16))
 
     graph = load(tmp_path / "quantised.onnx").graph
     makers = {name: node.op_type for node in graph.node for name in node.output}

@@ -8,7 +8,7 @@ from pathlib import Path
 from infer_opt import bundle
 from infer_opt.budget import Budget
 from infer_opt.concluding import pooled
-from infer_opt.config import Recipe, TrialConfig
+from infer_opt.config import Objective, Recipe, TrialConfig
 from infer_opt.confirming import Confirmation, confirm, plan_rounds
 from infer_opt.errors import ConfigError, EvidenceError, ModelError
 from infer_opt.facts import ModelFacts
@@ -63,7 +63,8 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     reference = open_party(against, request) if against is not None else _stock_of(subject)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
-        setup = set_up(_request_for(reference or subject, subject, request), scratch, cache, budget_s=budget.total_s)
+        wanted = _request_for(reference or subject, subject, request, is_asked=against is not None)
+        setup = set_up(wanted, scratch, cache, budget_s=budget.total_s)
         setup = replace(setup, notes=setup.notes + _foreign(setup, subject, reference))
         if reference is None:
             return _alone(setup, subject, budget, show)
@@ -129,16 +130,21 @@ def _foreign(setup: Setup, *parties: Party | None) -> tuple[Note, ...]:
     return tuple(dict.fromkeys(note for found in notes for note in found))
 
 
-def _request_for(reference: Party, subject: Party, request: Request) -> Request:
-    """The request with the reference's model, and the bundle's own inputs and sizes where the user gave none."""
+def _request_for(reference: Party, subject: Party, request: Request, *, is_asked: bool) -> Request:
+    """The request with the reference's model, and the bundle's own inputs and sizes where the user gave none.
+
+    A bundle against its own claim is held to the objective of that claim, unless a comparison was asked for.
+    """
     manifest = subject.manifest or reference.manifest
     dims, ready = dict(request.dims), None
     if manifest is not None and request.inputs is None and not dims:
         samples = manifest.folder / bundle.SAMPLES
         ready = samples if samples.is_file() and manifest.config.batch == reference.config.batch else None
         dims = dict(manifest.record.get("dims", {}))
+    claimed = None if subject.manifest is None or is_asked else subject.manifest.record.get("objective")
     return replace(
         request,
+        objective=request.objective if claimed is None else Objective(claimed),
         model=reference.artefact,
         batches=(reference.config.batch,),
         dims=dims,
@@ -251,12 +257,15 @@ def _paired(
         claim_holds=holds,
         claim=claim,
         machine=rig.machine,
+        objective=rig.objective,
         notes=(*setup.notes, *trial.notes),
     )
 
 
 def _confirm(rig: Rig, base: Stock, subject: Party, setup: Setup, *, budget: Budget, show: Show) -> Confirmation:
-    rounds = plan_rounds(3 * base.setup_s, 3 * base.round_s, round_noise=None, left_s=budget.left_s)
+    rounds = plan_rounds(
+        3 * base.setup_s, 3 * base.round_s, round_noise=None, left_s=budget.left_s, objective=rig.objective
+    )
     done = 0
 
     def fits(cost_s: float) -> bool:
@@ -292,7 +301,8 @@ def _own_claim(subject: Party, comparison: Comparison) -> tuple[str | None, bool
         return None, None
     claimed = subject.manifest.record["speedup"]
     low, high = float(claimed["remeasure_low"]), float(claimed["remeasure_high"])
-    text = f"{claimed['estimate']:.3g}x faster than stock; a new measurement gives {low:.3g} to {high:.3g}"
+    better = Objective(subject.manifest.record.get("objective", Objective.LATENCY)).better
+    text = f"{claimed['estimate']:.3g}x {better} than stock; a new measurement gives {low:.3g} to {high:.3g}"
     inside = low <= comparison.speedup.value <= high
     if comparison.verdict is Verdict.TOO_NOISY:
         return text, None

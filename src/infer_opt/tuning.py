@@ -290,7 +290,13 @@ def _confirm(
         contenders.popitem()  # a proof of the winner comes before rivals
     setup_s = base.setup_s * (len(contenders) + 2)
     round_s = base.round_s * (len(contenders) + 2)
-    rounds = plan_rounds(setup_s, round_s, round_noise=raced.round_noise, left_s=budget.left_s - WRITING_S)
+    rounds = plan_rounds(
+        setup_s,
+        round_s,
+        round_noise=raced.round_noise,
+        left_s=budget.left_s - WRITING_S,
+        objective=setup.rig.objective,
+    )
     seen = list(notebook.epochs)
 
     def keep(epoch: Epoch) -> None:

@@ -66,7 +66,7 @@ def make() -> Iterator[Callable[..., Batcher]]:
     made: list[tuple[Batcher, Doubling]] = []
 
     def batcher(session: Doubling, limits: BatchingLimits = PATIENT) -> Batcher:
-        made.append((Batcher(session, limits), session))
+        made.append((Batcher([session], limits), session))
         return made[-1][0]
 
     yield batcher

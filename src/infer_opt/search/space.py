@@ -67,6 +67,21 @@ def thread_counts(surroundings: Surroundings) -> tuple[int, ...]:
     return tuple(sorted(count for count in wanted if 1 <= count <= most))
 
 
+def concurrencies(surroundings: Surroundings) -> tuple[tuple[int, int], ...]:
+    """(instances, threads of each) that share the physical or all hardware threads: 2, 4, 8 ... and one thread each.
+
+    For throughput on the CPU alone: a second session answers nobody sooner.
+    """
+    if surroundings.objective is not Objective.THROUGHPUT or Provider.CPU not in surroundings.providers:
+        return ()
+    most = max(1, int(surroundings.usable_cores))
+    found: dict[tuple[int, int], None] = {}
+    for cores in (min(surroundings.physical_cores, most), most):
+        doubled = [2**power for power in range(1, cores.bit_length()) if 2**power < cores]
+        found |= {(instances, cores // instances): None for instances in (cores, *reversed(doubled)) if instances > 1}
+    return tuple(found)
+
+
 def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[TrialConfig, ...]:
     """Every configuration worth a trial besides stock, the likeliest first, none twice.
 
@@ -95,9 +110,23 @@ def _usual(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
             elsewhere,
         )
         crossed = [TrialConfig(recipe=r, options=o) for o, r in itertools.product(options, recipes)]
-        found += _interleaved(crossed, _crossed_elsewhere(elsewhere))
+        side_by_side = _side_by_side(surroundings, recipes) if provider is Provider.CPU else []
+        found += side_by_side[: len(concurrencies(surroundings))]
+        found += _interleaved(side_by_side, crossed, _crossed_elsewhere(elsewhere))
     whole = [_settled(config, surroundings) for config in _batched(found, surroundings)]
     return tuple(dict.fromkeys(config for config in whole if config != stock(surroundings)))
+
+
+def _side_by_side(surroundings: Surroundings, recipes: Sequence[Recipe]) -> list[TrialConfig]:
+    """Several instances: of the model as given first, then of each recipe.
+
+    Of the runtime that was asked for alone: other engines pin their threads themselves, all sessions to the same cores.
+    """
+    return [
+        TrialConfig(recipe=recipe, options=SessionOptions(intra_threads=threads), instances=instances)
+        for recipe in (Recipe(), *recipes)
+        for instances, threads in concurrencies(surroundings)
+    ]
 
 
 def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
@@ -127,13 +156,14 @@ def _crossed_elsewhere(alone: Sequence[TrialConfig]) -> list[TrialConfig]:
 
 
 def neighbours(config: TrialConfig, among: Iterable[TrialConfig]) -> tuple[TrialConfig, ...]:
-    """Those that differ from `config` in one respect: its recipe, one session option, or its batch."""
+    """Those that differ from `config` in one respect: its recipe, one session option, its batch or its instances."""
     return tuple(other for other in among if _distance(config, other) == 1)
 
 
 def distance_from_stock(config: TrialConfig) -> int:
     """How many settings were changed: among equals, the simpler configuration wins."""
     steps: int = sum(getattr(config.recipe, name) != getattr(Recipe(), name) for name in Recipe.__slots__)
+    steps += config.instances != 1
     return steps + _options_apart(config.options, SessionOptions(provider=config.options.provider))
 
 
@@ -141,6 +171,7 @@ def _distance(left: TrialConfig, right: TrialConfig) -> int:
     return (
         (left.recipe != right.recipe)
         + (left.batch != right.batch)
+        + (left.instances != right.instances)
         + (left.runtime != right.runtime)
         + _options_apart(left.options, right.options)
     )

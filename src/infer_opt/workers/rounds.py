@@ -77,7 +77,9 @@ def measure_round(
 
 
 def item_value(block: Block, batch: int, objective: Objective) -> float:
-    """ln(ns an item) of a block: its median for latency, its mean for throughput."""
+    """ln(ns an item) of a block: its median for latency, its mean for throughput, its spacing for several instances."""
+    if block.spacing_ns is not None:
+        return math.log(block.spacing_ns) - math.log(batch)
     return block_value(block.latency_ns, objective) - math.log(batch)
 
 

@@ -19,12 +19,12 @@ from benchmarks import calls, record
 from benchmarks.record import Target
 
 from infer_opt.batching import BatchingLimits
-from infer_opt.bundle import LoadedBundle
 from infer_opt.config import SessionOptions
 from infer_opt.models.inputs import load_samples
 from infer_opt.models.inspecting import inspect
 from infer_opt.protocols import Feeds
 from infer_opt.runtimes import open_runtime
+from infer_opt.serving import LoadedBundle
 
 NAME = "batching"
 MODELS = ("digits_cnn", "sequence_lstm")

@@ -1,8 +1,8 @@
 """Calls from many threads or tasks, run together: up to so many items a batch, waited for at most so long.
 
-One thread a session takes requests in the order of their arrival. Those whose arrays can be laid behind one another run as one
-batch; others wait for their own. What is cancelled before it runs is left out, and where a batch fails its requests run
-again one by one, so that only the one at fault fails.
+One thread a session takes requests in the order of their arrival. Those whose arrays can be laid behind one another run
+as one batch; others wait for their own. What is cancelled before it runs is left out, and where a batch fails its
+requests run again one by one, so that only the one at fault fails.
 """
 
 import asyncio
@@ -80,7 +80,9 @@ class Batcher:
         self._is_closed = False
         self.counters = Counters()
         self._threads = [
-            threading.Thread(target=self._serve, args=(one, index, settle), name=f"infer-opt-batcher-{index}", daemon=True)
+            threading.Thread(
+                target=self._serve, args=(one, index, settle), name=f"infer-opt-batcher-{index}", daemon=True
+            )
             for index, one in enumerate(sessions)
         ]
         for thread in self._threads:

@@ -39,7 +39,9 @@ OLD_IR = 4
 MEMORY_SHARE = 0.8
 VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "numpy")
 DEFAULT_PARITY = 0.99
-LARGEST_BATCH = 128  # that is tried without having been asked for: beyond it, waiting for items costs more than it gains
+LARGEST_BATCH = (
+    128  # that is tried without having been asked for: beyond it, waiting for items costs more than it gains
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,11 @@ import pytest
 import infer_opt
 import zoo
 from fakes import MODEL
-from infer_opt.bundle import Contents, LoadedBundle, write
+from infer_opt.bundle import Contents, write
 from infer_opt.config import SessionOptions, TrialConfig
 from infer_opt.errors import ConfigError, ModelError
 from infer_opt.machine.cpu import isa
+from infer_opt.serving import LoadedBundle
 
 ITEMS = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
 

@@ -95,7 +95,9 @@ def _within(node: Sequence[HardwareThread], instances: int, each: int) -> list[C
         return []
     by_core = [[one for one in node if one.core == core] for core in dict.fromkeys(one.core for one in node)]
     size = len(by_core) // instances
-    chunks = [_in_order([one for core in by_core[at * size : (at + 1) * size] for one in core]) for at in range(instances)]
+    chunks = [
+        _in_order([one for core in by_core[at * size : (at + 1) * size] for one in core]) for at in range(instances)
+    ]
     if min(map(len, chunks)) < each:  # more instances than physical cores, or a mask that leaves some cores half
         order = _in_order(node)
         chunks = [order[at * each : (at + 1) * each] for at in range(instances)]

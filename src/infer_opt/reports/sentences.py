@@ -80,6 +80,7 @@ def changes(trial: Trial) -> list[tuple[str, str]]:
     found = [] if config.recipe.is_stock else [("model", config.recipe.label)]
     found += [("session", config.options.label)] * (config.options.label != "stock settings")
     found += [("batch", str(config.batch))] * (config.batch != 1)
+    found += [("at once", f"{config.instances} instances")] * (config.instances != 1)
     return found + [("runtime", config.runtime)] * (config.runtime != "onnx")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from infer_opt import bundle
 from infer_opt.budget import Budget
 from infer_opt.concluding import pooled
-from infer_opt.config import Recipe, TrialConfig
+from infer_opt.config import Objective, Recipe, TrialConfig
 from infer_opt.confirming import Confirmation, confirm, plan_rounds
 from infer_opt.errors import ConfigError, EvidenceError, ModelError
 from infer_opt.facts import ModelFacts
@@ -63,7 +63,8 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     reference = open_party(against, request) if against is not None else _stock_of(subject)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
-        setup = set_up(_request_for(reference or subject, subject, request), scratch, cache, budget_s=budget.total_s)
+        asked = _request_for(reference or subject, subject, request, is_own_claim=against is None)
+        setup = set_up(asked, scratch, cache, budget_s=budget.total_s)
         setup = replace(setup, notes=setup.notes + _foreign(setup, subject, reference))
         if reference is None:
             return _alone(setup, subject, budget, show)
@@ -129,8 +130,11 @@ def _foreign(setup: Setup, *parties: Party | None) -> tuple[Note, ...]:
     return tuple(dict.fromkeys(note for found in notes for note in found))
 
 
-def _request_for(reference: Party, subject: Party, request: Request) -> Request:
-    """The request with the reference's model, and the bundle's own inputs and sizes where the user gave none."""
+def _request_for(reference: Party, subject: Party, request: Request, *, is_own_claim: bool) -> Request:
+    """The request with the reference's model, and the bundle's own inputs and sizes where the user gave none.
+
+    A bundle is held to its claim by what it was tuned for; that may be another batch size than stock's.
+    """
     manifest = subject.manifest or reference.manifest
     dims, ready = dict(request.dims), None
     if manifest is not None and request.inputs is None and not dims:
@@ -140,11 +144,17 @@ def _request_for(reference: Party, subject: Party, request: Request) -> Request:
     return replace(
         request,
         model=reference.artefact,
-        batches=(reference.config.batch,),
+        batches=tuple(dict.fromkeys((reference.config.batch, subject.config.batch))),
+        objective=_objective(subject, request) if is_own_claim else request.objective,
         dims=dims,
         ready_feeds=ready,
         providers=(reference.config.options.provider,),
     )
+
+
+def _objective(subject: Party, request: Request) -> Objective:
+    record = {} if subject.manifest is None else subject.manifest.record
+    return Objective(record.get("objective", request.objective))
 
 
 def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmark:
@@ -283,6 +293,10 @@ def _claimed_epochs(subject: Party) -> int:
     return len(comparison["epochs"]) if comparison else 0
 
 
+def _is_throughput(subject: Party) -> bool:
+    return subject.manifest is not None and subject.manifest.record.get("objective") == Objective.THROUGHPUT
+
+
 def _own_claim(subject: Party, comparison: Comparison) -> tuple[str | None, bool | None]:
     """The bundle's claim in words, and whether this measurement lies where the bundle said that it would.
 
@@ -292,7 +306,8 @@ def _own_claim(subject: Party, comparison: Comparison) -> tuple[str | None, bool
         return None, None
     claimed = subject.manifest.record["speedup"]
     low, high = float(claimed["remeasure_low"]), float(claimed["remeasure_high"])
-    text = f"{claimed['estimate']:.3g}x faster than stock; a new measurement gives {low:.3g} to {high:.3g}"
+    gain = "the throughput of stock" if _is_throughput(subject) else "faster than stock"
+    text = f"{claimed['estimate']:.3g}x {gain}; a new measurement gives {low:.3g} to {high:.3g}"
     inside = low <= comparison.speedup.value <= high
     if comparison.verdict is Verdict.TOO_NOISY:
         return text, None

@@ -1,6 +1,7 @@
 """From the trials of a tuning for throughput to a plan: how to serve many callers, and what was seen of the knee."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from infer_opt.config import Objective, TrialConfig
@@ -69,6 +70,14 @@ def points(baseline: TrialResult, winner: TrialResult, trials: Sequence[Trial]) 
     return tuple(point for one in list(told)[:LANES] for point in _lane(lanes[one], baseline, winner))
 
 
+def _items_per_s(trial: Trial, baseline: TrialResult) -> float:
+    """By the paired rounds, for those who ran: stock's own throughput times the ratio, so that all are comparable."""
+    if isinstance(trial, TrialFailure):
+        return trial.readings.items_per_s if trial.readings is not None else math.nan
+    means = [statistics.fmean(block.latency_ns) for block in baseline.blocks]
+    return baseline.config.batch / statistics.median(means) * 1e9 * math.exp(-trial.log_ratio)
+
+
 def _lane(trials: Sequence[Trial], baseline: TrialResult, winner: TrialResult) -> list[LoadPoint]:
     seen = {one.config.batch: -one.log_ratio if isinstance(one, TrialResult) else None for one in trials}
     turning = knee(seen) if len(seen) > 1 else None
@@ -78,7 +87,7 @@ def _lane(trials: Sequence[Trial], baseline: TrialResult, winner: TrialResult) -
             instances=trial.config.instances,
             threads=trial.config.options.intra_threads,
             batch=trial.config.batch,
-            items_per_s=trial.readings.items_per_s,
+            items_per_s=_items_per_s(trial, baseline),
             p50_ns=trial.readings.quantile_ns(0.5),
             p99_ns=trial.readings.quantile_ns(0.99),
             speedup=math.exp(-trial.log_ratio) if isinstance(trial, TrialResult) else None,

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class Manifest:
     runtime_version: str
     isa: tuple[str, ...]
     record: Mapping[str, Any]
-    limits: BatchingLimits = BatchingLimits()
+    limits: BatchingLimits = field(default_factory=BatchingLimits)
 
 
 def load(

@@ -141,7 +141,7 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
         ready=request.ready_feeds,
         optional=unnamed,
     )
-    batches = tuple(prepared.feeds)
+    batches = tuple(batch for batch in batches if batch in prepared.feeds or batch not in unnamed)
     if not CAN_FREEZE:
         text = "this platform cannot stop idle workers, whose threads may disturb the one that is timed"
         notes.append(Note(caution=Caution.NO_FREEZE, text=text))

@@ -24,10 +24,12 @@ from infer_opt.results import (
     Finding,
     Frontier,
     LayerCost,
+    LoadPoint,
     Note,
     OutputParity,
     Parity,
     Placement,
+    Plan,
     PrecisionPoint,
     Quantile,
     Readings,
@@ -265,6 +267,33 @@ NO_FASTER = Tuning(
     elapsed_s=58.2,
     budget_s=60.0,
     settings={"preset": "quick", "seed": 7},
+    plan=Plan(
+        instances=2,
+        threads=1,
+        cores=((0,), (1,)),
+        batch=4,
+        max_batch=4,
+        max_wait_s=0.0031,
+        points=(
+            LoadPoint(
+                name="stock", instances=1, threads=0, batch=1, items_per_s=37.9, p50_ns=26.4 * MS, p99_ns=31.0 * MS,
+                speedup=1.0, is_stock=True,
+            ),
+            LoadPoint(
+                name="stock", instances=1, threads=0, batch=2, items_per_s=45.0, p50_ns=44.0 * MS, p99_ns=52.1 * MS,
+                speedup=1.187, is_knee=True,
+            ),
+            LoadPoint(
+                name="int8-dynamic per-channel · 1 thread, no spin · 2 instances", instances=2, threads=1, batch=4,
+                items_per_s=91.2, p50_ns=87.0 * MS, p99_ns=None, speedup=2.41, is_chosen=True, is_knee=True,
+            ),
+            LoadPoint(
+                name="int8-dynamic per-channel · 1 thread, no spin · 2 instances", instances=2, threads=1, batch=8,
+                items_per_s=92.0, p50_ns=171.0 * MS, p99_ns=205.0 * MS, speedup=None,
+                limit="has a p99 of 205 ms, above 120 ms",
+            ),
+        ),
+    ),
 )
 
 _BLIND = replace(

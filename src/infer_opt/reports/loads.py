@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tabulate import SEPARATING_LINE, tabulate
 
-from infer_opt.reports.columns import escaped
+from infer_opt.reports.columns import broken, escaped
 from infer_opt.reports.quantities import NOT_KNOWN, duration, number, ratio, time_unit
 from infer_opt.reports.sentences import one_line, wrapped
 from infer_opt.results import LoadPoint, Plan
@@ -19,7 +19,7 @@ def table(plan: Plan | None, *, width: int) -> list[str]:
     if plan is None or len(plan.points) < _FEWEST:
         return []
     headings = _headings(plan.points)
-    rows = [[_shortened(row[0]), *row[1:]] for row in _rows(plan.points)]
+    rows = [[broken(row[0], _LABEL_WIDTH), *row[1:]] for row in _rows(plan.points)]
     drawn = tabulate(
         [headings, SEPARATING_LINE, *rows], tablefmt="simple", disable_numparse=True, colalign=_alignment(headings)
     )
@@ -48,7 +48,7 @@ def _rows(points: Sequence[LoadPoint]) -> list[list[str]]:
     for point in points:
         rows.append(
             [
-                "" if point.name == name else point.name,
+                "" if point.name == name else one_line(point.name),
                 str(point.batch),
                 number(point.items_per_s),
                 ratio(point.speedup),
@@ -66,7 +66,9 @@ def _marks(point: LoadPoint) -> str:
 
 
 def _words(plan: Plan) -> list[str]:
-    lines = ["knee: the batch beyond which doubling it gains less than 5 % while calls take longer; not all were tried."]
+    lines = [
+        "knee: the batch beyond which doubling it gains less than 5 % while calls take longer; not all were tried."
+    ]
     if plan.instances > 1:
         cores = "; ".join(",".join(map(str, one)) for one in plan.cores)
         where = f" on the processors {cores}" if cores else ""
@@ -76,11 +78,6 @@ def _words(plan: Plan) -> list[str]:
         wait = "without waiting" if not plan.max_wait_s else f"waiting at most {duration(plan.max_wait_s * 1e9)}"
         lines.append(f"Its submit makes batches of up to {plan.max_batch} items, {wait} for others.")
     return lines
-
-
-def _shortened(text: str) -> str:
-    line = one_line(text)
-    return line if len(line) <= _LABEL_WIDTH else line[: _LABEL_WIDTH - 1] + "…"
 
 
 def _alignment(headings: Sequence[str]) -> list[str]:

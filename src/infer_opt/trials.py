@@ -122,8 +122,8 @@ def _level_ns(rounds: Sequence[Round]) -> float:
 
 
 def _latency_ns(baseline: Entrant, config: TrialConfig) -> float:
-    """What a call of `config` would take at the baseline's speed, in ns."""
-    return baseline.latency_ns * config.batch / baseline.config.batch
+    """What a call of `config` would take at the baseline's speed, in ns; of several instances, each of them."""
+    return baseline.latency_ns * config.batch / baseline.config.batch * config.instances
 
 
 def check_parity(rig: Rig, config: TrialConfig, worker: WorkerProcess) -> Parity:

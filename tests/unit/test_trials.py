@@ -115,6 +115,16 @@ def test_items_per_second_count_the_batch() -> None:
     assert trial.log_ratio == pytest.approx(math.log(0.5))  # per item
 
 
+def test_each_of_several_sessions_may_take_its_share_longer_before_the_trial_is_given_up() -> None:
+    both = TrialConfig(options=SessionOptions(intra_threads=1), instances=8)
+    world = World()
+
+    run(world, both)
+
+    (plan,) = [command.plan for worker in world.workers for command in worker.asked if isinstance(command, Warm)]
+    assert plan.drop_above_ns == pytest.approx(3 * 8 * MS)
+
+
 def test_items_per_second_of_several_sessions_are_those_of_all_of_them() -> None:
     both = TrialConfig(options=SessionOptions(intra_threads=1), batch=8, instances=2)
     block = Block(latency_ns=(4 * MS,) * 6, spacing_ns=2 * MS)

@@ -134,14 +134,37 @@ class Climbing:
         if step is not None:
             return step
         begin = knee(self._seen(lane(stock), done)) or stock.batch
+        step = next(
+            (step for group in self._groups() if (step := self._shared(group, done, begin=begin)) is not None), None
+        )
+        if step is not None:
+            return step
+        leaders = sorted(self._side_by_side, key=lambda one: -self._top(one, done))
+        return self._step(leaders[0], done, begin=begin) if leaders else None
+
+    def _groups(self) -> list[list[TrialConfig]]:
+        """Lanes of several instances that share as many cores, from the most instances to the fewest."""
+        groups: list[list[TrialConfig]] = []
         for one in self._side_by_side:
+            if not groups or one.instances > groups[-1][-1].instances:
+                groups.append([])
+            groups[-1].append(one)
+        return groups
+
+    def _shared(self, group: Sequence[TrialConfig], done: Sequence[Trial], *, begin: int) -> TrialConfig | None:
+        """The next way to share the cores; none after one that gave less than the one before: there is one summit."""
+        before = -math.inf
+        for one in group:
             seen = self._seen(one, done)
             if begin not in seen or all(value is None for value in seen.values()):
                 step = self._step(one, done, begin=begin)
                 if step is not None:
                     return step
-        leaders = sorted(self._side_by_side, key=lambda one: -self._top(one, done))
-        return self._step(leaders[0], done, begin=begin) if leaders else None
+            top = self._top(one, done)
+            if top < before:
+                return None
+            before = top
+        return None
 
     def _last(self, done: Sequence[Trial]) -> TrialConfig | None:
         """A step of the lanes of the best two."""

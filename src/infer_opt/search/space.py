@@ -87,12 +87,14 @@ def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[Trial
 
     First, by turns, each session option on the graph as given and each recipe with stock settings; then the two
     crossed, for the neighbours of whatever proves good. A `wide` space goes on with the options crossed among
-    themselves, as many knobs as stay within 2,000 configurations: too many to try, for a search that has a model.
+    themselves, as many knobs as stay within 2,000 configurations a batch size: too many to try, for a search that has a
+    model.
     """
     usual = _usual(surroundings)
     if not wide:
         return usual
-    room = (WIDEST - len(usual)) // len(surroundings.providers)
+    # Each batch size is a space of its own: only at the best of them is everything else searched.
+    room = (WIDEST * len(surroundings.batches) - len(usual)) // len(surroundings.providers)
     crossed = (config for provider in surroundings.providers for config in _crossed(surroundings, provider, room))
     return tuple(config for config in dict.fromkeys((*usual, *crossed)) if config != stock(surroundings))
 

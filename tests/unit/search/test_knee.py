@@ -141,6 +141,19 @@ def test_instances_are_tried_where_the_climb_of_stock_ended() -> None:
     assert first.batch == ends
 
 
+@pytest.mark.parametrize(("best", "tried"), [(32, [32, 16]), (8, [32, 16, 8, 4]), (2, [32, 16, 8, 4, 2])])
+def test_ways_to_share_many_cores_are_tried_up_to_the_first_that_gives_less(best: int, tried: list[int]) -> None:
+    large = replace(SPACE, usable_cores=32.0, physical_cores=32, dynamic_operators=frozenset())
+
+    def rate(config: TrialConfig) -> float:
+        return 2.0 - abs(math.log2(config.instances / best)) / 10 if config.instances > 1 else 1.0
+
+    trials = searched(rate, problem(large, most=1))
+
+    wide = [one.config.instances for one in trials if one.config.instances > 1]
+    assert list(dict.fromkeys(wide)) == tried
+
+
 def test_a_limit_on_latency_ends_the_climb_and_smaller_batches_are_tried_with_more_sessions() -> None:
     def limited(config: TrialConfig) -> float | None:
         slow = config.batch * (4 if config.instances > 1 else 1)  # fewer threads for a call

@@ -358,8 +358,18 @@ def test_a_wide_space_begins_with_the_usual_one_and_stays_within_two_thousand(su
     usual, wide = candidates(surroundings), candidates(surroundings, wide=True)
 
     assert wide[: len(usual)] == usual
-    assert len(usual) < len(set(wide)) == len(wide) <= WIDEST
+    assert len(usual) < len(set(wide)) == len(wide) <= WIDEST * len(surroundings.batches)
     assert stock(surroundings) not in wide
+
+
+def test_a_wide_space_of_many_batch_sizes_crosses_as_much_at_each() -> None:
+    one = replace(RICH, objective=Objective.THROUGHPUT)
+    many = replace(one, batches=(1, 2, 4, 8, 16, 32, 64, 128))
+
+    def at_one(surroundings: Surroundings) -> set[TrialConfig]:
+        return {config for config in candidates(surroundings, wide=True) if config.batch == 1}
+
+    assert at_one(many) == at_one(one)
 
 
 def test_a_wide_space_crosses_what_the_usual_one_changes_one_at_a_time() -> None:

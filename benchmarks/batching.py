@@ -3,32 +3,39 @@
 Three ways, in turns of random order, on the same bundle: one call at a time (a lock around `run`), `run` from all
 threads at once, and `submit`. A turn lasts `--turn` seconds; what counts is answers a second, compared turn by turn.
 The bundle holds the shipped model with stock settings, so that nothing but the batching differs.
+
+With `--plans FOLDER`, a fourth way is `submit` of the bundle FOLDER/NAME-tuned, as `infer-opt tune --objective
+throughput` left it: with the sessions, threads and batches of its plan.
 """
 
 import argparse
+import contextlib
 import random
 import statistics
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from benchmarks import calls, record
 from benchmarks.record import Target
 
+import infer_opt
 from infer_opt.batching import BatchingLimits
-from infer_opt.bundle import LoadedBundle
 from infer_opt.config import SessionOptions
 from infer_opt.models.inputs import load_samples
 from infer_opt.models.inspecting import inspect
 from infer_opt.protocols import Feeds
 from infer_opt.runtimes import open_runtime
+from infer_opt.serving import LoadedBundle
 
 NAME = "batching"
 MODELS = ("digits_cnn", "sequence_lstm")
 WAYS = ("one at a time", "run from all threads", "submit")
+BY_PLAN = "submit by the plan"
 DISTINCT = 64  # inputs that callers take in turn
 
 Call = Callable[[Feeds], object]
@@ -67,7 +74,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     limits = BatchingLimits(max_batch=options.max_batch, max_wait_s=options.max_wait_ms / 1e3)
     lock, generator = threading.Lock(), random.Random(options.seed)
     session = open_runtime("onnx").open(model.path, SessionOptions())
-    with LoadedBundle(session, (), limits) as bundle:
+    with contextlib.ExitStack() as stack:
+        bundle = stack.enter_context(LoadedBundle(session, (), limits))
 
         def one_at_a_time(feed: Feeds) -> object:
             with lock:
@@ -76,6 +84,9 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         ways: dict[str, Call] = dict(
             zip(WAYS, (one_at_a_time, bundle.run, lambda feed: bundle.submit(feed).result()), strict=True)
         )
+        if options.plans is not None:
+            planned = stack.enter_context(infer_opt.load(options.plans / f"{name}-tuned"))
+            ways[BY_PLAN] = lambda feed: planned.submit(feed).result()
         for call in ways.values():
             turn(call, feeds, callers=options.callers, seconds=options.turn / 2)
         rates: dict[str, list[float]] = {way: [] for way in ways}
@@ -90,7 +101,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
             print(f"{name}: turn {number + 1} of {options.turns}", file=sys.stderr)
     gains = {
         way: record.ratio([float(np.log(own / base)) for base, own in zip(rates[WAYS[0]], rates[way], strict=True)])
-        for way in WAYS[1:]
+        for way in rates
+        if way != WAYS[0]
     }
     return {
         "rates": rates,
@@ -110,6 +122,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--turn", type=float, default=2.0, help="seconds a turn (default 2)")
     parser.add_argument("--max-batch", type=int, default=16, help="items a batch (default 16)")
     parser.add_argument("--max-wait-ms", type=float, default=0.5, help="wait for others (default 0.5 ms)")
+    parser.add_argument("--plans", type=Path, help="folder with NAME-tuned bundles; without it, three ways")
     return parser.parse_args(argv)
 
 
@@ -137,7 +150,7 @@ def main(argv: Sequence[str]) -> int:
         [name, way, statistics.median(found["rates"][way]), found["p50_ms"][way], found["p99_ms"][way],
          "" if way == WAYS[0] else "{0.value:.2f} [{0.low:.2f}, {0.high:.2f}]".format(found["gains"][way])]
         for name, found in results.items()
-        for way in WAYS
+        for way in found["rates"]
     ]  # fmt: skip
     headings = ["model", "way", "answers a second", "p50 ms", "p99 ms", "x one at a time"]
     return record.report(headings, rows, targets, options.result)

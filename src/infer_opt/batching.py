@@ -1,15 +1,15 @@
 """Calls from many threads or tasks, run together: up to so many items a batch, waited for at most so long.
 
-One thread takes requests in the order of their arrival. Those whose arrays can be laid behind one another run as one
-batch; others wait for their own. What is cancelled before it runs is left out, and where a batch fails its requests run
-again one by one, so that only the one at fault fails.
+One thread a session takes requests in the order of their arrival. Those whose arrays can be laid behind one another run
+as one batch; others wait for their own. What is cancelled before it runs is left out, and where a batch fails its
+requests run again one by one, so that only the one at fault fails.
 """
 
 import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -56,13 +56,21 @@ class Counters:
     largest: int = 0
 
 
+def _stay(index: int) -> None:
+    """Leave a thread where it is."""
+
+
 class Batcher:
-    """Runs requests on one session. Safe to use from any number of threads and event loops."""
+    """Runs requests on sessions that are all alike. Safe to use from any number of threads and event loops.
+
+    `settle` is called by each serving thread with the number of its session, before it serves: there it can be pinned.
+    """
 
     def __init__(
-        self, session: Session, limits: BatchingLimits, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._session = session
+        self, sessions: Sequence[Session], limits: BatchingLimits, *, clock: Callable[[], float] = time.monotonic,
+        settle: Callable[[int], None] = _stay,
+    ) -> None:  # fmt: skip
+        session = sessions[0]
         self._limits = limits
         self._clock = clock
         self._can_batch = is_batched(session.inputs) and is_batched(session.outputs)
@@ -71,8 +79,14 @@ class Batcher:
         self._room: deque[Callable[[], None]] = deque()  # tasks that wait for room, to be woken one by one
         self._is_closed = False
         self.counters = Counters()
-        self._thread = threading.Thread(target=self._serve, name="infer-opt-batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(
+                target=self._serve, args=(one, index, settle), name=f"infer-opt-batcher-{index}", daemon=True
+            )
+            for index, one in enumerate(sessions)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, feeds: Feeds, *, timeout_s: float | None = None) -> "Future[dict[str, Array]]":
         """A future of what `run(feeds)` would give. Waits while the queue is full.
@@ -116,7 +130,8 @@ class Batcher:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self._wake(len(self._room))
 
     def _request(self, feeds: Feeds) -> _Request:
@@ -170,9 +185,10 @@ class Batcher:
             hint="send fewer at once, give max_queue more room, or serve from more processes",
         )
 
-    def _serve(self) -> None:
+    def _serve(self, session: Session, index: int, settle: Callable[[int], None]) -> None:
+        settle(index)
         while (batch := self._next()) is not None:
-            self._answer(batch)
+            self._answer(session, batch)
 
     def _next(self) -> list[_Request] | None:
         """The next batch, empty when all that waited was cancelled; None when the batcher is closed and all is done."""
@@ -180,17 +196,21 @@ class Batcher:
             while not self._queue and not self._is_closed:
                 self._changed.wait()
             self._leave_out_cancelled()
+            while self._queue and (left := self._left_s(self._queue[0])) > 0:
+                self._changed.wait(left)  # meanwhile another thread may take the first
             if not self._queue:
                 return None if self._is_closed else []
-            first = self._queue[0]
-            until = first.arrived_s + self._limits.max_wait_s
-            while not self._is_closed and not self._is_full(first) and (left := until - self._clock()) > 0:
-                self._changed.wait(left)
-            batch = self._take(first)
+            batch = self._take(self._queue[0])
             self._changed.notify_all()
             room = self._limits.max_queue - len(self._queue)
         self._wake(room)
         return batch
+
+    def _left_s(self, first: _Request) -> float:
+        """How long `first` is to wait for others, in seconds; 0 when it has company enough. With the lock held."""
+        if self._is_closed or self._is_full(first):
+            return 0.0
+        return first.arrived_s + self._limits.max_wait_s - self._clock()
 
     def _leave_out_cancelled(self) -> None:
         """With the lock held: what was cancelled while it waited takes no place in a batch."""
@@ -235,40 +255,42 @@ class Batcher:
             except RuntimeError:
                 continue  # its event loop is gone, and the task with it
 
-    def _answer(self, batch: list[_Request]) -> None:
+    def _answer(self, session: Session, batch: list[_Request]) -> None:
         live = [one for one in batch if one.future.set_running_or_notify_cancel()]
         if not live:
             return
-        self.counters.batches += 1
-        self.counters.requests += len(live)
-        self.counters.items += sum(one.items for one in live)
-        self.counters.largest = max(self.counters.largest, sum(one.items for one in live))
+        items = sum(one.items for one in live)
+        with self._changed:
+            self.counters.batches += 1
+            self.counters.requests += len(live)
+            self.counters.items += items
+            self.counters.largest = max(self.counters.largest, items)
         if len(live) == 1:
-            self._run_alone(live[0])
+            self._run_alone(session, live[0])
             return
         try:
-            answers = self._run_together(live)
+            answers = self._run_together(session, live)
         except Exception:  # noqa: BLE001  (one of them is at fault, and only that one shall fail)
             for one in live:
-                self._run_alone(one)
+                self._run_alone(session, one)
             return
         for one, answer in zip(live, answers, strict=True):
             one.future.set_result(answer)
 
-    def _run_alone(self, request: _Request) -> None:
+    def _run_alone(self, session: Session, request: _Request) -> None:
         try:
-            request.future.set_result(self._session.run(request.feeds))
+            request.future.set_result(session.run(request.feeds))
         except Exception as error:  # noqa: BLE001  (whatever it is belongs to the one who asked)
             request.future.set_exception(error)
 
-    def _run_together(self, batch: list[_Request]) -> list[dict[str, Array]]:
+    def _run_together(self, session: Session, batch: list[_Request]) -> list[dict[str, Array]]:
         """One call for all, taken apart again: each request has its own items, in arrays of its own.
 
         Raises:
             ModelError: the model refused them, or an output has not one row for each item.
         """
         feeds = {name: np.concatenate([one.feeds[name] for one in batch]) for name in batch[0].feeds}
-        found = self._session.run(feeds)
+        found = session.run(feeds)
         total = sum(one.items for one in batch)
         odd = next((name for name, array in found.items() if not _has_rows(array, total)), None)
         if odd is not None:

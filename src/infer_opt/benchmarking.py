@@ -63,8 +63,8 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     reference = open_party(against, request) if against is not None else _stock_of(subject)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
-        wanted = _request_for(reference or subject, subject, request, is_asked=against is not None)
-        setup = set_up(wanted, scratch, cache, budget_s=budget.total_s)
+        asked = _request_for(reference or subject, subject, request, is_own_claim=against is None)
+        setup = set_up(asked, scratch, cache, budget_s=budget.total_s)
         setup = replace(setup, notes=setup.notes + _foreign(setup, subject, reference))
         if reference is None:
             return _alone(setup, subject, budget, show)
@@ -130,10 +130,10 @@ def _foreign(setup: Setup, *parties: Party | None) -> tuple[Note, ...]:
     return tuple(dict.fromkeys(note for found in notes for note in found))
 
 
-def _request_for(reference: Party, subject: Party, request: Request, *, is_asked: bool) -> Request:
+def _request_for(reference: Party, subject: Party, request: Request, *, is_own_claim: bool) -> Request:
     """The request with the reference's model, and the bundle's own inputs and sizes where the user gave none.
 
-    A bundle against its own claim is held to the objective of that claim, unless a comparison was asked for.
+    A bundle is held to its claim by what it was tuned for; that may be another batch size than stock's.
     """
     manifest = subject.manifest or reference.manifest
     dims, ready = dict(request.dims), None
@@ -141,16 +141,20 @@ def _request_for(reference: Party, subject: Party, request: Request, *, is_asked
         samples = manifest.folder / bundle.SAMPLES
         ready = samples if samples.is_file() and manifest.config.batch == reference.config.batch else None
         dims = dict(manifest.record.get("dims", {}))
-    claimed = None if subject.manifest is None or is_asked else subject.manifest.record.get("objective")
     return replace(
         request,
-        objective=request.objective if claimed is None else Objective(claimed),
         model=reference.artefact,
-        batches=(reference.config.batch,),
+        batches=tuple(dict.fromkeys((reference.config.batch, subject.config.batch))),
+        objective=_objective(subject, request.objective) if is_own_claim else request.objective,
         dims=dims,
         ready_feeds=ready,
         providers=(reference.config.options.provider,),
     )
+
+
+def _objective(subject: Party, otherwise: Objective) -> Objective:
+    record = {} if subject.manifest is None else subject.manifest.record
+    return Objective(record.get("objective", otherwise))
 
 
 def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmark:
@@ -301,8 +305,8 @@ def _own_claim(subject: Party, comparison: Comparison) -> tuple[str | None, bool
         return None, None
     claimed = subject.manifest.record["speedup"]
     low, high = float(claimed["remeasure_low"]), float(claimed["remeasure_high"])
-    better = Objective(subject.manifest.record.get("objective", Objective.LATENCY)).better
-    text = f"{claimed['estimate']:.3g}x {better} than stock; a new measurement gives {low:.3g} to {high:.3g}"
+    gain = _objective(subject, Objective.LATENCY).gain
+    text = f"{claimed['estimate']:.3g}x {gain}; a new measurement gives {low:.3g} to {high:.3g}"
     inside = low <= comparison.speedup.value <= high
     if comparison.verdict is Verdict.TOO_NOISY:
         return text, None

@@ -9,23 +9,20 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from infer_opt.batching import Batcher, BatchingLimits
+from infer_opt.batching import BatchingLimits
 from infer_opt.config import GraphLevel, Provider, TrialConfig
 from infer_opt.errors import ConfigError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.machine.cpu import DOT_PRODUCT_SETS, isa
-from infer_opt.protocols import Array, Feeds, Session
 from infer_opt.results import Caution, Note
 from infer_opt.runtimes import open_runtime
+from infer_opt.serving import LoadedBundle, open_sessions
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
@@ -78,11 +75,15 @@ class Contents:
     record: Mapping[str, Any]
     inputs: Sequence[TensorSpec]
     outputs: Sequence[TensorSpec]
+    plan: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`bundle.json`, read and checked. `record` holds evidence, parity, machine, model and versions as they were."""
+    """`bundle.json`, read and checked. `record` holds evidence, parity, machine, model and versions as they were.
+
+    `limits` are how far `submit` batches by the bundle's own plan.
+    """
 
     folder: Path
     config: TrialConfig
@@ -91,81 +92,18 @@ class Manifest:
     runtime_version: str
     isa: tuple[str, ...]
     record: Mapping[str, Any]
-
-
-class LoadedBundle:
-    """An open bundle. `run` is the runtime session's own method, so a call costs what was measured.
-
-    `run({name: array})` gives `{name: array}` and may be called from several threads at once. `submit` does the same
-    for many callers together. `inputs` and `outputs` are TensorSpecs; the batch dimension is as free as it was in the
-    model. `notes` are reasons for care.
-    """
-
-    def __init__(self, session: Session, notes: tuple[Note, ...], limits: BatchingLimits | None = None) -> None:
-        self._session = session
-        self._limits = limits or BatchingLimits()
-        self._batcher: Batcher | None = None
-        self._lock = threading.Lock()
-        self.run = session.run
-        self.inputs: tuple[TensorSpec, ...] = session.inputs
-        self.outputs: tuple[TensorSpec, ...] = session.outputs
-        self.notes = notes
-
-    def submit(self, feeds: Feeds, *, timeout_s: float | None = None) -> "Future[dict[str, Array]]":
-        """A future of what `run(feeds)` would give, run together with what other threads and tasks submit meanwhile.
-
-        While the queue is full it waits, at most for `timeout_s`.
-
-        Raises:
-            OverloadError: the queue was full for that long.
-            ModelError: an input is no array.
-            ConfigError: the bundle is closed.
-        """
-        return self._together().submit(feeds, timeout_s=timeout_s)
-
-    async def submit_async(self, feeds: Feeds, *, timeout_s: float | None = None) -> dict[str, Array]:
-        """As `submit`, from a task: the event loop goes on, and a task that is cancelled takes its request along."""
-        return await self._together().submit_async(feeds, timeout_s=timeout_s)
-
-    def _together(self) -> Batcher:
-        with self._lock:
-            if self.run is _closed:
-                _closed({})
-            if self._batcher is None:
-                self._batcher = Batcher(self._session, self._limits)
-            return self._batcher
-
-    def close(self) -> None:
-        """Answer what was submitted, and give back what the session holds. Safe to call twice."""
-        with self._lock:
-            batcher, self._batcher = self._batcher, None
-            self.run = _closed
-        if batcher is not None:
-            batcher.close()
-        self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _closed(feeds: Feeds) -> dict[str, Array]:
-    raise ConfigError("this bundle is closed", hint="call infer_opt.load again")
+    limits: BatchingLimits = field(default_factory=BatchingLimits)
 
 
 def load(
-    directory: str | os.PathLike[str], *, custom_ops: Sequence[str] = (), max_batch: int = 8,
-    max_wait_s: float = 0.002, max_queue: int = 256,
+    directory: str | os.PathLike[str], *, custom_ops: Sequence[str] = (), max_batch: int | None = None,
+    max_wait_s: float | None = None, max_queue: int = 256,
 ) -> LoadedBundle:  # fmt: skip
     """Open the bundle in `directory` exactly as it was measured.
 
     Arguments:
         max_batch, max_wait_s, max_queue: of `submit`: items a batch, seconds that the first of them waits for others,
-            and requests that may wait at a time.
+            and requests that may wait at a time. Without a word, what the bundle's plan says, or 8 items and 2 ms.
         custom_ops: the custom-operator libraries that the bundle names; they hold code, so they are never loaded
             unless they are named here again.
 
@@ -174,8 +112,11 @@ def load(
         UnavailableError: the provider is missing here, or this CPU lacks what the artefact relies on.
         ConfigError: the bundle needs custom operators that were not named, or a limit makes no sense.
     """
-    limits = BatchingLimits(max_batch=max_batch, max_wait_s=max_wait_s, max_queue=max_queue)
+    given = {"max_batch": max_batch, "max_wait_s": max_wait_s, "max_queue": max_queue}
+    told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    BatchingLimits(**told)  # refused before anything is opened
     manifest = read(Path(directory))
+    limits = dataclasses.replace(manifest.limits, **told)
     check_files(manifest)
     named = manifest.config.options.custom_ops
     if set(named) != set(custom_ops):
@@ -185,9 +126,11 @@ def load(
         )
     runtime = open_runtime(manifest.config.runtime)
     notes = foreign(manifest, runtime_version=runtime.version(), isa_here=isa())
+    session, more = open_sessions(manifest.config, lambda: runtime.open(manifest.artefact, manifest.config.options))
+    notes += more
     for note in notes:
         warnings.warn(note.text, BundleWarning, stacklevel=2)
-    return LoadedBundle(runtime.open(manifest.artefact, manifest.config.options), notes, limits)
+    return LoadedBundle(session, notes, limits)
 
 
 def is_bundle(path: Path) -> bool:
@@ -223,6 +166,7 @@ def read(folder: Path) -> Manifest:
             runtime_version=data["runtime_version"],
             isa=tuple(data["isa"]),
             record=data["record"],
+            limits=_limits(data.get("plan")),
         )
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise ModelError(f"{path} is damaged: {error}", hint="make the bundle again with infer-opt tune") from error
@@ -231,6 +175,12 @@ def read(folder: Path) -> Manifest:
     if data["artefact"] not in files:
         raise ModelError(f"{path} has no hash of its artefact {data['artefact']}", hint="do not use this bundle")
     return manifest
+
+
+def _limits(plan: Mapping[str, Any] | None) -> BatchingLimits:
+    """How far a plan batches. A bundle without one leaves it at what is usual."""
+    told = {name: plan[name] for name in ("max_batch", "max_wait_s") if plan[name] is not None} if plan else {}
+    return BatchingLimits(**told)
 
 
 def check_files(manifest: Manifest) -> None:
@@ -365,6 +315,7 @@ def _fill(work: Path, folder: Path, contents: Contents) -> None:
         "isa": list(contents.isa),
         "inputs": [dataclasses.asdict(spec) for spec in contents.inputs],
         "outputs": [dataclasses.asdict(spec) for spec in contents.outputs],
+        "plan": contents.plan,
         "record": contents.record,
     }
     (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")

@@ -41,7 +41,7 @@ from infer_opt.setting_up import Setup
 from infer_opt.standings import standings
 from infer_opt.stats.levels import SLOW
 from infer_opt.transforms.cache import MANIFEST_NAME
-from infer_opt.trials import Stock, quantiles_of, within_limits
+from infer_opt.trials import Stock, quantiles_of, rate, within_limits
 
 MOST_SAMPLE_BYTES = 16_000_000  # inputs that travel with the bundle, so that its claim can be measured again
 
@@ -198,8 +198,9 @@ def pooled(result: TrialResult, key: str, confirmation: Confirmation | None) -> 
         return result
     quantiles = quantiles_of([[block.latency_ns for block in blocks] for blocks in epochs])
     median_ns = quantiles[0].value_ns or result.readings.quantile_ns(0.5) or math.nan
-    readings = replace(result.readings, quantiles=quantiles, items_per_s=result.config.batch / median_ns * 1e9)
-    return replace(result, readings=readings, blocks=tuple(block for blocks in epochs for block in blocks))
+    whole = tuple(block for blocks in epochs for block in blocks)
+    readings = replace(result.readings, quantiles=quantiles, items_per_s=rate(result.config, whole, median_ns))
+    return replace(result, readings=readings, blocks=whole)
 
 
 def _why_not(
@@ -304,6 +305,7 @@ def write_bundle(setup: Setup, tuning: Tuning, out: Path, *, keep_default: bool)
             runtime_version=setup.runtime_versions[winner.runtime],
             isa=rig.machine.isa,
             record=record,
+            plan=document["plan"],
             inputs=rig.facts.inputs,
             outputs=rig.facts.outputs,
         ),
@@ -330,7 +332,9 @@ def epoch_from(record: Mapping[str, Any]) -> Epoch:
     return Epoch(
         values=record["values"],
         blocks={
-            key: tuple(Block(latency_ns=tuple(block["latency_ns"])) for block in blocks)
+            key: tuple(
+                Block(latency_ns=tuple(block["latency_ns"]), spacing_ns=block.get("spacing_ns")) for block in blocks
+            )
             for key, blocks in record["blocks"].items()
         },
         rounds=record["rounds"],

@@ -40,6 +40,11 @@ class Objective(StrEnum):
         return BETTER[self]
 
     @property
+    def gain(self) -> str:
+        """What a ratio of stock's value to a configuration's is: `faster than stock`."""
+        return "the throughput of stock" if self is Objective.THROUGHPUT else f"{self.better} than stock"
+
+    @property
     def is_of_a_process(self) -> bool:
         """Whether a process shows it once, so that rounds of it tell nothing more."""
         return self in (Objective.COLD_START, Objective.MEMORY, Objective.ENERGY)
@@ -216,16 +221,24 @@ Route = tuple[str, Recipe]  # an engine and what is done to the file before it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialConfig:
-    """One point of the space: a recipe, opened by a runtime with these options, called with `batch` items."""
+    """One point of the space: a recipe, opened by a runtime with these options, called with `batch` items.
+
+    `instances` are that many such sessions in one process, called at the same time, each with threads of its own.
+    """
 
     recipe: Recipe = Recipe()
     options: SessionOptions = SessionOptions()
     batch: int = 1
     runtime: str = "onnx"
+    instances: int = 1
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigError(f"batch must be 1 or more, got {self.batch}")
+        if self.instances < 1:
+            raise ConfigError(f"instances must be 1 or more, got {self.instances}")
+        if self.instances > 1 and not self.options.intra_threads:
+            raise ConfigError(f"{self.instances} instances need to be told how many threads each of them has")
 
     @property
     def route(self) -> Route:
@@ -242,6 +255,7 @@ class TrialConfig:
     def label(self) -> str:
         """For people: recipe, then options, then batch when it is not 1."""
         parts = [part for part in (self.recipe.label, self.options.label) if part not in ("as given", "stock settings")]
+        parts += [f"{self.instances} instances"] * (self.instances > 1)
         parts += [f"batch {self.batch}"] * (self.batch > 1)
         parts += [self.runtime] * (self.runtime != "onnx")
         return " · ".join(parts) or "stock"
@@ -254,6 +268,8 @@ class TrialConfig:
             del quantise["floats"]  # as before there was such a choice: keys stay what they were
         if not data["options"]["bf16"]:
             del data["options"]["bf16"]
+        if data["instances"] == 1:
+            del data["instances"]
         return data
 
     @classmethod
@@ -286,6 +302,7 @@ class TrialConfig:
                 options=SessionOptions(**options),
                 batch=data["batch"],
                 runtime=data["runtime"],
+                instances=data.get("instances", 1),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(

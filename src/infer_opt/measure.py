@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from infer_opt.errors import EvidenceError
@@ -25,6 +26,7 @@ SLOW_CAPS, FEWEST_WARM_UP_RUNS = 4, 12  # after four times its cap in time, so m
 DROP_AFTER_RUNS = 3
 
 Clock = Callable[[], int]
+BlockOf = Callable[..., Block]  # measure_block of a session, or what stands in for it where several run at once
 
 
 class Runnable(Protocol):
@@ -140,10 +142,15 @@ def _time_groups(run: Callable[[Feeds], object], timed: Sequence[Feeds], samples
 
 
 def warm_up(
-    session: Runnable, feeds: Sequence[Feeds], *, plan: WarmUpPlan, cost: ClockCost, clock: Clock = time.perf_counter_ns
-) -> WarmUp:
-    """Run until the run times stop drifting by MSER-5, or the cap of `plan` and 100 runs is reached."""
+    session: Runnable, feeds: Sequence[Feeds], *, plan: WarmUpPlan, cost: ClockCost,
+    clock: Clock = time.perf_counter_ns, block: BlockOf | None = None,
+) -> WarmUp:  # fmt: skip
+    """Run until the run times stop drifting by MSER-5, or the cap of `plan` and 100 runs is reached.
+
+    `block` gives a block as `measure_block` does, of `session` unless given.
+    """
     begin = clock()
+    measured = block or partial(measure_block, session)
     times: list[int] = []
     while len(times) < WARM_UP_RUNS or clock() - begin < plan.least_ns:
         times.extend(_timed_runs(session, feeds, len(times), clock))
@@ -154,10 +161,10 @@ def warm_up(
         before, recent = recent, list[int]()
         for _ in range(WARM_UP_BLOCKS):
             shape = replace(plan_block(_middle(times[-9:]), cost, after_stop=False), lead_in_runs=0)
-            block = measure_block(session, feeds, plan=shape, start=runs, clock=clock)
+            found = measured(feeds, plan=shape, start=runs, clock=clock)
             runs += shape.timed_runs * shape.runs_per_sample
-            recent.extend(block.latency_ns)
-            times.extend(block.latency_ns)
+            recent.extend(found.latency_ns)
+            times.extend(found.latency_ns)
             if clock() - begin >= SLOW_CAPS * plan.cap_ns and runs >= FEWEST_WARM_UP_RUNS:
                 break  # a run that takes a second or more must not warm up for minutes
         steady = has_steady_state(_logs(recent), before=_logs(before))

@@ -1,6 +1,6 @@
 """From a model and the user's inputs to files of batched feeds. Runs in a process of its own, which may need memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +34,11 @@ class Prepared:
 
 def prepare(
     facts: ModelFacts, folder: Path, *, inputs: Path | None, dims: Mapping[str, int], batches: Sequence[int], seed: int,
-    ready: Path | None = None,
+    ready: Path | None = None, optional: Collection[int] = (),
 ) -> Prepared:  # fmt: skip
     """Read or make up inputs and write one file of feeds for each batch size.
+
+    Of the `optional` batch sizes, those are left out of which four feeds would take more than 128 MB.
 
     `ready` are feeds of the first batch size that another tuning wrote (a bundle's own); they are taken as they are.
 
@@ -50,7 +52,8 @@ def prepare(
         return _ready(facts, ready, dims=dims, batch=batches[0])
     samples = synthesise(facts, dims=dims, seed=seed) if inputs is None else load_samples(facts, inputs, dims=dims)
     feeds = {}
-    for batch in batches:
+    affordable = MOST_BYTES // (FEWEST_FEEDS * _item_bytes(samples))
+    for batch in (batch for batch in batches if batch <= affordable or batch not in optional):
         _check_size(samples, batch)
         feeds[batch] = folder / f"feeds-{batch}.npz"
         save_feeds(feeds[batch], samples.batched(batch, count=_count(samples, batch)))

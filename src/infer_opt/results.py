@@ -11,9 +11,14 @@ from infer_opt.facts import MachineFacts, ModelFacts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Consecutive timed runs in one worker: nanoseconds a run, in the order they happened."""
+    """Consecutive timed runs in one worker: nanoseconds a run, in the order they happened.
+
+    Of several instances at once, thread by thread; `spacing_ns` is then the wall time over the runs that all of them
+    did in it, in ns. None for one instance, whose runs follow each other.
+    """
 
     latency_ns: tuple[int, ...]
+    spacing_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,7 @@ class Caution(StrEnum):
     GUESSED_DIMENSION = "guessed-dimension"
     NO_STEADY_STATE = "no-steady-state"
     NO_FREEZE = "no-freeze"
+    UNPINNED = "unpinned"
     IMPRECISE = "imprecise"
     PROVISIONAL = "provisional"
     NONDETERMINISTIC = "nondeterministic"
@@ -111,7 +117,8 @@ class Placement:
 class Readings:
     """What one trial was seen to do.
 
-    Latencies and times in ns a call; `items_per_s` = batch / median latency; `open_ns` and `first_run_ns` are cold
+    Latencies and times in ns a call; `items_per_s` = batch / median latency, or of several instances the batch over
+    their spacing; `open_ns` and `first_run_ns` are cold
     start; RSS from /proc/PID/status (VmHWM, VmRSS); `cpu_cores_running` and `cpu_cores_after` are process CPU time over
     wall time, during runs and in the 200 ms after them (spinning); device readings from NVML, energy in joules a run.
     """
@@ -224,6 +231,45 @@ class Frontier:
     points: tuple[PrecisionPoint, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPoint:
+    """Throughput and latency of one batch size of one configuration, the instances at once.
+
+    `name` is the configuration without its batch. `speedup` is items a second over stock's, in the screen's paired
+    rounds. `is_knee` marks the batch beyond which doubling it gains too little; `limit` says which limit it breaks.
+    """
+
+    name: str
+    instances: int
+    threads: int
+    batch: int
+    items_per_s: float
+    p50_ns: float | None
+    p99_ns: float | None
+    speedup: float | None
+    is_stock: bool = False
+    is_chosen: bool = False
+    is_knee: bool = False
+    limit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How to serve many callers: sessions and threads, the hardware threads of each, and how far to batch.
+
+    `cores` is empty where the sessions are not pinned. `max_batch` and `max_wait_s` are for `submit`,
+    None where nothing was proven that would say so.
+    """
+
+    instances: int
+    threads: int
+    cores: tuple[tuple[int, ...], ...]
+    batch: int
+    max_batch: int | None
+    max_wait_s: float | None
+    points: tuple[LoadPoint, ...] = ()
+
+
 class Verdict(StrEnum):
     """What a paired comparison against the baseline says."""
 
@@ -308,6 +354,7 @@ class Tuning:
     budget_s: float
     settings: Mapping[str, Any]
     frontiers: tuple[Frontier, ...] = ()
+    plan: Plan | None = None
 
 
 class Severity(StrEnum):

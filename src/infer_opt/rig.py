@@ -40,6 +40,7 @@ class Rig:
     """What every trial of one tuning shares.
 
     `feeds` maps a batch size to a file of batched inputs, `references` to what the stock session answered for them.
+    `unnamed` are batch sizes that nobody asked for by name, which the search may or may not come to.
     `given` are finished artefacts of entrants by key, for comparisons of files that no recipe made.
     """
 
@@ -62,6 +63,7 @@ class Rig:
     checked: int = 64
     baseline_metric: float | None = None
     device: Monitor | None = None
+    unnamed: frozenset[int] = frozenset()
     given: Mapping[str, Path] = field(default_factory=dict)
 
     def artefact(self, config: TrialConfig) -> Path:
@@ -109,6 +111,7 @@ class Rig:
                     artefact=artefact,
                     options=config.options,
                     feeds=self.feeds[config.batch],
+                    instances=config.instances,
                 )
             )
         except BaseException:

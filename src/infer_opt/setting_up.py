@@ -39,6 +39,9 @@ OLD_IR = 4
 MEMORY_SHARE = 0.8
 VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "numpy")
 DEFAULT_PARITY = 0.99
+LARGEST_BATCH = (
+    128  # that is tried without having been asked for: beyond it, waiting for items costs more than it gains
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,8 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
             "energy is read from NVIDIA GPUs alone", hint="name --provider cuda on a machine with one"
         )
     machine = describe(gpus=nvml.gpus() if nvml else (), versions=versions())
-    batches = request.batches or (fixed_batch(facts) or 1,)
+    batches = request.batches or default_batches(facts, request.objective)
+    unnamed = frozenset() if request.batches else frozenset(batches[1:])
     prepared: Prepared = run_task(
         "infer_opt.preparing:prepare",
         facts,
@@ -139,7 +143,9 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
         batches=batches,
         seed=request.seed,
         ready=request.ready_feeds,
+        optional=unnamed,
     )
+    batches = tuple(batch for batch in batches if batch in prepared.feeds or batch not in unnamed)
     if not CAN_FREEZE:
         text = "this platform cannot stop idle workers, whose threads may disturb the one that is timed"
         notes.append(Note(caution=Caution.NO_FREEZE, text=text))
@@ -165,6 +171,7 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
         build_timeout_s=min(max(budget_s / 4, 20.0), 600.0),
         tolerance=_tolerance(limits),
         device=nvml,
+        unnamed=unnamed & set(batches),
     )
     return Setup(
         rig=rig,
@@ -190,6 +197,14 @@ def inspect_model(request: Request) -> ModelFacts:
         if not Path(path).is_file():
             raise ConfigError(f"there is no custom-operator library {path}", hint="check --custom-ops")
     return facts
+
+
+def default_batches(facts: ModelFacts, objective: Objective) -> tuple[int, ...]:
+    """Without a word from the user: one item or what the model is fixed to; for throughput also 2, 4, 8 ... items."""
+    fixed = fixed_batch(facts)
+    if fixed is not None or objective is not Objective.THROUGHPUT:
+        return (fixed or 1,)
+    return tuple(2**power for power in range(LARGEST_BATCH.bit_length()))
 
 
 def choose_providers(request: Request, availability: Availability) -> tuple[tuple[Provider, ...], list[Note]]:

@@ -85,6 +85,8 @@ class _Stage:
 def _run(rig: Rig, stage: _Stage, baseline: Entrant, generator: random.Random) -> Trial:
     config = stage.config
     rig.artefact(config)
+    stage.kind = FailureKind.ERROR
+    require_reference(rig, replace(baseline.config, batch=config.batch), generator)
     stage.kind = FailureKind.OPEN
     starting = rig.start(config, generator)
     with starting.worker as worker:
@@ -124,8 +126,8 @@ def _level_ns(rig: Rig, rounds: Sequence[Round]) -> float | None:
 
 
 def _latency_ns(baseline: Entrant, config: TrialConfig) -> float:
-    """What a call of `config` would take at the baseline's speed, in ns."""
-    return baseline.latency_ns * config.batch / baseline.config.batch
+    """What a call of `config` would take at the baseline's speed, in ns; of several instances, each of them."""
+    return baseline.latency_ns * config.batch / baseline.config.batch * config.instances
 
 
 def check_parity(rig: Rig, config: TrialConfig, worker: WorkerProcess) -> Parity:
@@ -197,7 +199,7 @@ def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) 
         raise EvidenceError("no run was timed")
     return Readings(
         quantiles=quantiles,
-        items_per_s=config.batch / median_ns * 1e9,
+        items_per_s=rate(config, blocks, median_ns),
         open_ns=opened.open_ns,
         first_run_ns=opened.first_run_ns,
         artefact_bytes=starting.artefact_bytes,
@@ -210,6 +212,12 @@ def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) 
         power_watts=device["power"],
         energy_joules=device["energy"],
     )
+
+
+def rate(config: TrialConfig, blocks: Sequence[Block], median_ns: float) -> float:
+    """Items a second: the batch over the median latency, or of several instances over their median spacing."""
+    spacings = [block.spacing_ns for block in blocks if block.spacing_ns is not None]
+    return config.batch / (statistics.median(spacings) if spacings else median_ns) * 1e9
 
 
 def _watch(rig: Rig, worker: WorkerProcess, config: TrialConfig) -> tuple[CpuUse, dict[str, float | None]]:
@@ -245,6 +253,9 @@ def _notes(config: TrialConfig, opened: Opened, warmed: WarmUp) -> tuple[Note, .
     elif not warmed.is_steady:
         text = f"run times were still drifting after a warm-up of {warmed.runs} runs"
         notes.append(Note(caution=Caution.NO_STEADY_STATE, text=text))
+    if opened.is_pinned is False:
+        text = f"its {config.instances} instances could not be given cores of their own"
+        notes.append(Note(caution=Caution.UNPINNED, text=text))
     elsewhere = misplaced(opened.placement, config.options.provider)
     if elsewhere is not None:
         notes.append(Note(caution=Caution.PARTLY_ELSEWHERE, text=elsewhere))
@@ -263,13 +274,13 @@ def within_limits(rig: Rig, result: TrialResult) -> Trial:
     """`result`, or a failure that says which limit it breaks. A percentile without evidence cannot break one."""
     on_device = result.config.options.provider is Provider.CUDA
     memory = result.readings.device_memory_bytes if on_device else result.readings.peak_rss_bytes
-    p99 = result.readings.quantile_ns(0.99)
     reason = None
     if rig.limits.max_memory_bytes is not None and memory is not None and memory > rig.limits.max_memory_bytes:
         reason = f"takes {memory / 1e6:.0f} MB at its peak, more than {rig.limits.max_memory_bytes / 1e6:.0f} MB"
-    seen = p99 if p99 is not None else result.readings.quantile_ns(0.9)
+    highest = next((q for q in (0.99, 0.9, 0.5) if result.readings.quantile_ns(q) is not None), 0.99)
+    seen = result.readings.quantile_ns(highest)
     if rig.limits.max_p99_ns is not None and seen is not None and seen > rig.limits.max_p99_ns:
-        word = "p99" if p99 is not None else "p90, and so a p99,"
+        word = "p99" if highest == 0.99 else f"p{highest * 100:.0f}, and so a p99,"
         reason = f"has a {word} of {seen / 1e6:.3g} ms, above {rig.limits.max_p99_ns / 1e6:.3g} ms"
     if reason is None:
         return result
@@ -306,16 +317,17 @@ class Stock:
 def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
     """Open the model as given with the runtime's stock settings, and record the outputs that all others must match.
 
-    The entrant stays live: every trial is paired with it. `rig.references` are written for every batch size.
+    The entrant stays live: every trial is paired with it. `rig.references` are written for every batch size but those
+    that the search chooses itself, `rig.unnamed`: those are written when the first trial needs them.
 
     Raises:
         ModelError: the model cannot be run at all, with the reason.
     """
     for batch, path in rig.references.items():
-        if batch != config.batch:
+        if batch == config.batch or batch in rig.unnamed:
+            path.unlink(missing_ok=True)
+        else:
             _record(rig, replace(config, batch=batch), generator)
-        elif path.exists():
-            path.unlink()
     if rig.objective is Objective.COLD_START:
         with rig.start(config, generator).worker as first:  # the first to read the file finds it in no cache
             first.receive(timeout_s=rig.timeout_s)
@@ -377,6 +389,16 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
 def _checked(opened: Opened) -> int:
     """On how many inputs parity is checked: fewer of a slow model's."""
     return max(FEWEST_CHECKED, min(MOST_CHECKED, int(CHECK_NS / max(1, opened.first_run_ns))))
+
+
+def require_reference(rig: Rig, stock: TrialConfig, generator: random.Random) -> None:
+    """Stock's outputs at a batch that the search has come to, unless they are there.
+
+    Raises:
+        ModelError: the model does not run with that batch.
+    """
+    if stock.batch in rig.unnamed and not rig.references[stock.batch].exists():
+        _record(rig, stock, generator)
 
 
 def _record(rig: Rig, config: TrialConfig, generator: random.Random) -> None:

@@ -13,12 +13,14 @@ from infer_opt.confirming import FEWEST_ROUNDS, Confirmation, Epoch, confirm, pl
 from infer_opt.errors import ModelError
 from infer_opt.exploring import SHARE, explore, offered, refuted
 from infer_opt.machine.cgroup import throttled_ns
+from infer_opt.planning import plan_of
 from infer_opt.presets import PER_LAYER, Preset
 from infer_opt.racing import Race, race
 from infer_opt.reports.documents import tuning_document
 from infer_opt.results import Caution, Frontier, Note, Progress, Search, Trial, TrialResult, Tuning
 from infer_opt.rig import Rig
 from infer_opt.screening import costs_of, screen
+from infer_opt.search.knee import open_search
 from infer_opt.search.quiet import stock_levels
 from infer_opt.search.space import candidates, stock
 from infer_opt.search.strategies import Problem, open_strategy
@@ -93,7 +95,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         outcome = concluding.conclude(setup, base, trials, raced, confirmation, was_interrupted=budget.was_interrupted)
         outcome = replace(outcome, notes=outcome.notes + _throttling(throttled, throttled_ns()))
         show(Progress(stage="bundle", detail=str(errand.out)))
-        tuning = _result(errand, setup, outcome, screened.search, budget)
+        tuning = _result(errand, setup, outcome, screened, budget)
         concluding.write_bundle(setup, tuning, errand.out, keep_default=errand.keep_default)
         if not budget.was_interrupted:
             store.finish(notebook.id, tuning_document(tuning))
@@ -216,7 +218,7 @@ def _screen(errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budge
         costs=costs_of(base),
         earlier=tuple(trial for trial in notebook.earlier if trial.config in known),
     )
-    strategy = open_strategy(errand.strategy, problem)
+    strategy = open_search(errand.strategy, problem)
     reserve = _reserve_s(base, budget)
 
     def goes_on(done: Sequence[Trial], waiting: Sequence[TrialConfig], cost_s: float) -> bool:
@@ -353,7 +355,7 @@ def _throttling(before: int | None, after: int | None) -> tuple[Note, ...]:
     return (Note(caution=Caution.THROTTLED, text=text),)
 
 
-def _result(errand: Errand, setup: Setup, outcome: Outcome, search: Search, budget: Budget) -> Tuning:
+def _result(errand: Errand, setup: Setup, outcome: Outcome, screened: Screened, budget: Budget) -> Tuning:
     return Tuning(
         verdict=outcome.verdict,
         reason=outcome.reason,
@@ -364,8 +366,9 @@ def _result(errand: Errand, setup: Setup, outcome: Outcome, search: Search, budg
         winner=outcome.winner,
         comparison=outcome.comparison,
         standings=outcome.standings,
-        search=search,
+        search=screened.search,
         frontiers=setup.frontiers,
+        plan=plan_of(setup.rig, outcome.baseline, outcome.winner, screened.trials),
         notes=(*setup.notes, *outcome.notes),
         bundle=str(errand.out),
         elapsed_s=budget.elapsed_s,

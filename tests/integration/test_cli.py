@@ -19,6 +19,7 @@ import zoo
 from driving import Ended, Home, Proven
 from infer_opt.config import Provider
 from infer_opt.errors import ModelError
+from infer_opt.machine.cpu import usable_cores
 from infer_opt.models.inputs import synthesise
 from infer_opt.models.inspecting import inspect
 from infer_opt.runtimes.onnx import OnnxRuntime
@@ -136,6 +137,28 @@ def test_real_inputs_and_a_metric_are_used_for_every_trial(home: Home) -> None:
 
 
 @pytest.mark.usefixtures("screen_only")
+@pytest.mark.usefixtures("screen_only")
+def test_throughput_without_a_batch_climbs_and_puts_what_it_saw_into_the_plan(home: Home) -> None:
+    model = home.model("mlp", zoo.mlp())
+
+    ended = tuned(home, model, "--objective", "throughput", "--max-p99", "5s", "--preset", home.preset(trials=1))
+
+    assert (ended.code, ended.err) == (0, "")
+    document, plan = ended.document, json.loads((home.folder / "mlp-tuned" / "bundle.json").read_text())["plan"]
+    configs = [trial["config"] for trial in document["trials"]]
+    assert configs[0]["batch"] == 1 or document["baseline"]["config"]["batch"] == 1
+    assert {2} <= {config["batch"] for config in configs}  # stock is climbed
+    assert document["plan"] == plan
+    stock = [point for point in plan["points"] if point["name"] == "stock"]
+    assert [point["batch"] for point in stock] == sorted({point["batch"] for point in stock})
+    assert sum(point["is_knee"] for point in stock) == 1
+    assert (plan["instances"], plan["max_batch"]) == (1, None)  # stock was handed back
+    assert [trial["failure"] for trial in document["trials"]] == [None] * len(configs)
+    if usable_cores() >= 2:
+        assert any(config.get("instances", 1) > 1 for config in configs)
+    gives_the_models_outputs(home.folder / "mlp-tuned", model)
+
+
 def test_throughput_chooses_among_batch_sizes(home: Home) -> None:
     ended = tuned(home, home.model("mlp", zoo.mlp()), "--objective", "throughput", "--batch", "1,4")
 

@@ -66,7 +66,7 @@ def make() -> Iterator[Callable[..., Batcher]]:
     made: list[tuple[Batcher, Doubling]] = []
 
     def batcher(session: Doubling, limits: BatchingLimits = PATIENT) -> Batcher:
-        made.append((Batcher(session, limits), session))
+        made.append((Batcher([session], limits), session))
         return made[-1][0]
 
     yield batcher
@@ -92,6 +92,58 @@ def test_a_batch_that_does_not_fill_runs_after_the_longest_wait(session: Doublin
     batcher = make(session, BatchingLimits(max_batch=100, max_wait_s=0.01))
 
     assert got(batcher.submit(item(1.0))) == [4.0]
+
+
+def test_batches_are_spread_over_sessions_that_run_at_the_same_time() -> None:
+    sessions = [Doubling(), Doubling()]
+    settled: list[int] = []
+    for one in sessions:
+        one.go.clear()
+    batcher = Batcher(sessions, BatchingLimits(max_batch=2, max_wait_s=5.0), settle=settled.append)
+
+    futures = [batcher.submit(item(float(value))) for value in range(1, 9)]
+    assert all(one.began.wait(10) for one in sessions)  # both are busy before either has answered
+    for one in sessions:
+        one.go.set()
+
+    assert [got(future) for future in futures] == [[4.0 * value] for value in range(1, 9)]
+    assert sorted(sessions[0].sizes + sessions[1].sizes) == [2, 2, 2, 2]
+    assert sorted(settled) == [0, 1]
+    assert (batcher.counters.batches, batcher.counters.items) == (4, 8)
+    batcher.close()
+
+
+def test_a_failed_and_a_cancelled_request_harm_no_neighbour_on_any_session() -> None:
+    sessions = [Doubling(), Doubling()]
+    for one in sessions:
+        one.go.clear()
+    batcher = Batcher(sessions, BatchingLimits(max_batch=2, max_wait_s=5.0))
+    first = [batcher.submit(item(float(value))) for value in (1, 2, 3, 4)]
+    assert all(one.began.wait(10) for one in sessions)
+    cancelled, good, bad, other = (batcher.submit(item(value)) for value in (5.0, 6.0, POISON, 7.0))
+    last = batcher.submit(item(8.0))
+
+    assert cancelled.cancel()
+    for one in sessions:
+        one.go.set()
+
+    assert [got(future) for future in first] == [[4.0], [8.0], [12.0], [16.0]]
+    assert (got(good), got(other), got(last)) == ([24.0], [28.0], [32.0])
+    with pytest.raises(Exception, match=r"."):
+        bad.result(10)
+    batcher.close()
+
+
+def test_closing_answers_what_is_in_the_queue_of_several_sessions() -> None:
+    batcher = Batcher([Doubling(), Doubling(), Doubling()], PATIENT)
+    before = threading.active_count()
+    futures = [batcher.submit(item(float(value))) for value in range(7)]
+
+    batcher.close()
+    batcher.close()
+
+    assert [got(future) for future in futures] == [[4.0 * value] for value in range(7)]
+    assert threading.active_count() == before - 3
 
 
 def test_requests_of_several_items_count_as_so_many_and_are_not_torn_apart(session: Doubling, make: Any) -> None:

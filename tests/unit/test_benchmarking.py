@@ -13,7 +13,7 @@ from fakes import MACHINE, MODEL, MS, World, make_rig
 from infer_opt import bundle
 from infer_opt.benchmarking import MOST_PROCESSES, NO_CLAIM, bench
 from infer_opt.budget import Budget
-from infer_opt.config import Provider, Quantisation, Recipe, SessionOptions, TrialConfig, Workload
+from infer_opt.config import Objective, Provider, Quantisation, Recipe, SessionOptions, TrialConfig, Workload
 from infer_opt.errors import ConfigError, EvidenceError, ModelError, UnavailableError
 from infer_opt.preparing import Prepared
 from infer_opt.results import Benchmark, Caution, Parity, Progress, Verdict
@@ -45,8 +45,13 @@ class Bench:
     def _set_up(self, request: Request, *rest: object, budget_s: float) -> Setup:
         self.requests.append(request)
         rig = make_rig(self.world, watch=self.watch, facts=self.facts, model=request.model, machine=self.machine)
-        batch = request.batches[0]
-        rig = dataclasses.replace(rig, feeds={batch: Path("f")}, references={batch: Path("/nowhere/r")})
+        batches = request.batches
+        rig = dataclasses.replace(
+            rig,
+            objective=request.objective,
+            feeds={batch: Path(f"f{batch}") for batch in batches},
+            references={batch: Path(f"/nowhere/r{batch}") for batch in batches},
+        )
         return Setup(
             rig=rig,
             surroundings=Surroundings(providers=(Provider.CPU,), usable_cores=2.0, physical_cores=2),
@@ -115,6 +120,18 @@ def cautions(found: Benchmark) -> set[Caution]:
 
 
 # One configuration
+
+
+def test_a_bundle_for_throughput_is_held_to_its_claim_at_its_own_batch(table: Bench) -> None:
+    served = TrialConfig(options=SessionOptions(intra_threads=1), batch=8, instances=2)
+    table.world.latency_ns = {STOCK: 1.0 * MS, served: 8.0 * MS / 1.25}
+
+    found = table.run(table.bundle(served, record={"objective": "throughput"}))
+
+    (asked,) = table.requests
+    assert (asked.objective, asked.batches) == (Objective.THROUGHPUT, (1, 8))
+    assert found.claim == "1.25x the throughput of stock; a new measurement gives 1.2 to 1.3"
+    assert found.claim_holds
 
 
 def test_one_model_is_known_by_its_median_over_fresh_processes(table: Bench) -> None:

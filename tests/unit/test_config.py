@@ -53,6 +53,7 @@ CONFIGS = [
         batch=8,
         runtime="torch",
     ),
+    TrialConfig(options=SessionOptions(intra_threads=2), batch=4, instances=3),
 ]
 
 
@@ -84,6 +85,21 @@ def test_keys_are_the_same_in_every_process() -> None:
     }
 
     assert keys == {TrialConfig().key}
+
+
+def test_a_configuration_of_one_session_keeps_the_key_that_it_had_before_there_were_several() -> None:
+    assert TrialConfig().key == "3751611f31e3b5c6"
+    assert TrialConfig(options=SessionOptions(intra_threads=1), batch=8).key == "cb50b715ad5db894"
+    assert "instances" not in TrialConfig().to_dict()
+    assert TrialConfig.from_dict(TrialConfig().to_dict()).instances == 1
+
+
+def test_several_sessions_have_a_key_of_their_own() -> None:
+    one = TrialConfig(options=SessionOptions(intra_threads=1))
+    two = dataclasses.replace(one, instances=2)
+
+    assert two.key != one.key
+    assert TrialConfig.from_dict(two.to_dict()) == two
 
 
 def each_change(whole: Any, values: dict[str, Any]) -> list[Any]:
@@ -159,6 +175,8 @@ def test_what_another_release_wrote_is_refused(damage: Any) -> None:
     ("make", "part"),
     [
         (lambda: TrialConfig(batch=0), "batch must be 1 or more, got 0"),
+        (lambda: TrialConfig(instances=0), "instances must be 1 or more, got 0"),
+        (lambda: TrialConfig(instances=2), "2 instances need to be told how many threads"),
         (lambda: SessionOptions(intra_threads=-1), "intra_threads must be 0 or more, got -1"),
         (lambda: SessionOptions(inter_threads=-2), "inter_threads must be 0 or more, got -2"),
         (lambda: SessionOptions(cuda_graph=True), "do not apply to the provider cpu"),
@@ -182,6 +200,7 @@ def test_labels_say_only_what_differs_from_stock() -> None:
         "2 threads, 3 inter-op, no spin, parallel, no memory pattern, no arena, io-binding, graph-basic, "
         "flush denormals",
         "cuda, cuda-graph, cudnn-heuristic, no tf32, nhwc · batch 8 · torch",
+        "2 threads · 3 instances · batch 4",
     ]
     assert SessionOptions(intra_threads=1, spin=Spin.RUNS).label == "1 thread, spin in runs only"
     assert (Recipe().label, SessionOptions().label) == ("as given", "stock settings")

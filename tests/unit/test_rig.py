@@ -260,7 +260,7 @@ def test_energy_is_the_joules_of_an_item_over_a_while_of_runs() -> None:
             pass
 
     config = TrialConfig(options=SessionOptions(provider=Provider.CUDA))
-    scripts = {config: {Open: opened(("CUDAExecutionProvider", 3))}}
+    scripts: dict[TrialConfig, dict[type, object]] = {config: {Open: opened(("CUDAExecutionProvider", 3))}}
     world = World(scripts=scripts)
     rig = make_rig(world, objective=Objective.ENERGY, device=Meter())
 

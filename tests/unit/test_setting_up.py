@@ -13,6 +13,7 @@ import pytest
 from fakes import MACHINE, MODEL, World, make_rig
 from infer_opt.config import Objective, Provider, Workload
 from infer_opt.errors import ConfigError, EvidenceError, InferOptError, ModelError, StorageError, UnavailableError
+from infer_opt.facts import ModelFacts
 from infer_opt.preparing import Availability, Prepared
 from infer_opt.results import Caution, Note
 from infer_opt.rig import Limits
@@ -21,6 +22,7 @@ from infer_opt.setting_up import (
     Setup,
     cache_folder,
     choose_providers,
+    default_batches,
     inspect_model,
     scratch_folder,
     set_up,
@@ -291,6 +293,29 @@ def test_a_request_becomes_a_rig(rigged: Callable[..., Setup], tmp_path: Path) -
     assert setup.runtime_versions["onnx"] == "1.32.0"
     assert setup.generator.random() == random.Random(5).random()
     assert {note.caution for note in setup.notes} >= {Caution.PROVIDER_UNAVAILABLE, Caution.SYNTHETIC_INPUTS}
+
+
+@pytest.mark.parametrize(
+    ("facts", "objective", "wanted"),
+    [
+        (MODEL, Objective.LATENCY, (1,)),
+        (MODEL, Objective.THROUGHPUT, (1, 2, 4, 8, 16, 32, 64, 128)),
+        (dataclasses.replace(MODEL, batch_dim=None), Objective.THROUGHPUT, (1,)),
+    ],
+)
+def test_for_throughput_batch_sizes_are_found_unless_the_model_takes_one_alone(
+    facts: ModelFacts, objective: Objective, wanted: tuple[int, ...]
+) -> None:
+    assert default_batches(facts, objective) == wanted
+
+
+def test_batch_sizes_that_the_user_names_are_all_there_are(rigged: Callable[..., Setup]) -> None:
+    named = rigged(request(objective=Objective.THROUGHPUT, batches=(1,))).rig
+    found = rigged(request(objective=Objective.THROUGHPUT)).rig
+
+    assert (set(named.feeds), named.unnamed) == ({1}, frozenset())
+    assert set(found.feeds) == set(found.references) == {1}  # what could be prepared
+    assert found.unnamed == frozenset()
 
 
 def test_workers_may_take_most_of_the_memory_that_is_free(rigged: Callable[..., Setup]) -> None:

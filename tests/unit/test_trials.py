@@ -12,6 +12,7 @@ from infer_opt.config import Provider, Quantisation, Recipe, SessionOptions, Tri
 from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.measure import WarmUp
 from infer_opt.results import (
+    Block,
     Caution,
     FailureKind,
     OutputParity,
@@ -112,6 +113,72 @@ def test_items_per_second_count_the_batch() -> None:
     assert isinstance(trial, TrialResult)
     assert trial.readings.items_per_s == pytest.approx(2000.0)
     assert trial.log_ratio == pytest.approx(math.log(0.5))  # per item
+
+
+def test_each_of_several_sessions_may_take_its_share_longer_before_the_trial_is_given_up() -> None:
+    both = TrialConfig(options=SessionOptions(intra_threads=1), instances=8)
+    world = World()
+
+    run(world, both)
+
+    (plan,) = [command.plan for worker in world.workers for command in worker.asked if isinstance(command, Warm)]
+    assert plan.drop_above_ns == pytest.approx(3 * 8 * MS)
+
+
+def test_items_per_second_of_several_sessions_are_those_of_all_of_them() -> None:
+    both = TrialConfig(options=SessionOptions(intra_threads=1), batch=8, instances=2)
+    block = Block(latency_ns=(4 * MS,) * 6, spacing_ns=2 * MS)
+    world = World(scripts={both: {Measure: block}})
+
+    trial = run(world, both, feeds={8: Path("f")}, references={8: Path("r")})
+
+    assert isinstance(trial, TrialResult)
+    assert trial.readings.items_per_s == pytest.approx(4000.0)
+    assert trial.readings.quantile_ns(0.5) == 4 * MS  # what a caller waits for
+    assert trial.log_ratio == pytest.approx(math.log(0.25))  # 8 items in 2 ms, against 1 in 1 ms
+
+
+def test_sessions_that_could_not_be_pinned_are_a_caution() -> None:
+    both = TrialConfig(options=SessionOptions(intra_threads=1), instances=2)
+    answer = dataclasses.replace(opened([("CPUExecutionProvider", 3)]), is_pinned=False)
+
+    trial = run(World(scripts={both: {Open: answer}}), both)
+
+    assert isinstance(trial, TrialResult)
+    assert [(note.caution, note.text) for note in trial.notes] == [
+        (Caution.UNPINNED, "its 2 instances could not be given cores of their own")
+    ]
+
+
+def test_stocks_outputs_at_a_batch_that_the_search_came_to_are_recorded_when_they_are_needed(tmp_path: Path) -> None:
+    world, batched = World(), TrialConfig(options=SessionOptions(intra_threads=1), batch=8)
+    paths = {1: tmp_path / "1", 8: tmp_path / "8"}
+    settings: dict[str, Any] = {
+        "feeds": {1: Path("a"), 8: Path("b")}, "references": paths, "unnamed": frozenset({8})
+    }  # fmt: skip
+
+    trial = run(world, batched, **settings)
+
+    recorded = [(w.config, c.path) for w in world.workers for c in w.asked if isinstance(c, Record)]
+    assert isinstance(trial, TrialResult)
+    assert recorded == [(TrialConfig(batch=8), paths[8])]
+    paths[8].touch()  # which a real worker does
+    run(world, batched, **settings)
+    assert sum(isinstance(c, Record) for w in world.workers for c in w.asked) == 1
+
+
+def test_a_batch_that_nobody_named_and_the_model_cannot_take_fails_its_trial_alone() -> None:
+    error = ModelError("ONNX Runtime failed to run the model: bad shape")
+    world = World(scripts={TrialConfig(batch=8): {Record: error}})
+    batched = TrialConfig(options=SessionOptions(intra_threads=1), batch=8)
+
+    trial = run(
+        world, batched, feeds={8: Path("b")}, references={8: Path("/nowhere/8")}, unnamed=frozenset({8})
+    )  # fmt: skip
+
+    assert isinstance(trial, TrialFailure)
+    assert trial.kind is FailureKind.ERROR  # which gives up no recipe
+    assert trial.reason.startswith("the model does not run with batch 8")
 
 
 def test_answers_are_checked_before_any_time_is_spent_on_timing() -> None:
@@ -483,6 +550,13 @@ def test_a_p90_above_the_limit_of_p99_breaks_it_all_the_more() -> None:
     assert trial.reason == "has a p90, and so a p99, of 6 ms, above 5 ms"
 
 
+def test_a_median_above_the_limit_of_p99_breaks_it_whatever_the_evidence() -> None:
+    trial = limited(Limits(max_p99_ns=0.9 * MS))
+
+    assert isinstance(trial, TrialFailure)
+    assert trial.reason == "has a p50, and so a p99, of 1 ms, above 0.9 ms"
+
+
 @pytest.mark.parametrize(
     "trial",
     [
@@ -550,6 +624,15 @@ def test_outputs_are_recorded_for_every_batch_size_by_a_worker_of_its_own() -> N
     recorded = {w.config.batch: [c.path for c in w.asked if isinstance(c, Record)] for w in world.workers}
     assert recorded == {8: [paths[8]], 1: [paths[1]]}
     assert [worker.is_closed for worker in world.workers] == [True, False]
+
+
+def test_batch_sizes_that_nobody_named_cost_nothing_before_one_is_tried() -> None:
+    world = World()
+    paths = {1: Path("/nowhere/1"), 8: Path("/nowhere/8")}
+
+    stock_of(world, references=paths, feeds={1: Path("a"), 8: Path("b")}, unnamed=frozenset({8}))
+
+    assert [worker.config.batch for worker in world.workers] == [1]
 
 
 def test_a_slow_model_is_checked_on_fewer_inputs() -> None:

@@ -20,6 +20,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
+LATENCIES = {"": 1e6, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
+
+
 def choice(values: type[StrEnum]) -> click.Choice[str]:
     """The enum's values; click.Choice over the enum itself would offer its member names."""
     return click.Choice([value.value for value in values])
@@ -35,10 +38,14 @@ def workload_options(function: Function) -> Function:
         click.option(
             "--dim", "dims", multiple=True, metavar="NAME=VALUE", help="Size of a named dynamic dimension; repeatable.",
         ),
-        click.option("--batch", default="", metavar="N[,N...]", help="Items a call; several for throughput."),
+        click.option(
+            "--batch", default="", metavar="N[,N...]",
+            help="Items a call; several for throughput, where tune finds the batch itself if none is named.",
+        ),
         click.option(
             "--objective", type=choice(Objective), default=Objective.LATENCY.value, show_default=True,
-            help="What to improve: time a call, items a second, opening and first run, peak memory, joules an item.",
+            help="What to improve: time a call, items a second of sessions side by side, opening and first run, peak"
+            " memory, joules an item.",
         ),
         click.option(
             "--seed", type=click.IntRange(min=0), default=0, show_default=True,
@@ -106,6 +113,18 @@ def parse_size(text: str) -> int:
     if found is None or found[2] not in SIZES or float(found[1]) <= 0:
         raise ConfigError(f"{text!r} is not a size", hint="write it as 512M or 2Gi")
     return int(float(found[1]) * SIZES[found[2]])
+
+
+def parse_latency(text: str) -> float:
+    """`20ms`, `800us`, `0.5s` or a bare number of milliseconds, in ns.
+
+    Raises:
+        ConfigError: anything else, or not above 0.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(us|µs|ms|s|)\s*", text.lower())
+    if found is None or float(found[1]) <= 0:
+        raise ConfigError(f"{text!r} is not a latency", hint="write it as 20ms, 800us or 0.5s")
+    return float(found[1]) * LATENCIES[found[2]]
 
 
 @contextmanager

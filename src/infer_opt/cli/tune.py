@@ -9,6 +9,7 @@ from infer_opt.cli.options import (
     interruptible,
     parse_batches,
     parse_dims,
+    parse_latency,
     parse_providers,
     parse_size,
     workload_options,
@@ -20,9 +21,7 @@ from infer_opt.reports import Format
 @click.command("tune")
 @click.argument("model", type=click.Path(path_type=Path))
 @workload_options
-@click.option(
-    "--max-p99", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Largest p99 latency allowed."
-)
+@click.option("--max-p99", metavar="TIME", help="Largest p99 latency allowed, such as 20ms; a bare number is in ms.")
 @click.option("--max-memory", metavar="SIZE", help="Largest peak memory allowed, such as 512M.")
 @click.option(
     "--min-parity",
@@ -84,7 +83,7 @@ def command(
     objective: str,
     seed: int,
     custom_ops: tuple[str, ...],
-    max_p99: float | None,
+    max_p99: str | None,
     max_memory: str | None,
     min_parity: float | None,
     evaluation: str | None,
@@ -125,7 +124,7 @@ def command(
         objective=Objective(objective),
         limits=Limits(
             min_parity=min_parity,
-            max_p99_ns=None if max_p99 is None else max_p99 * 1e6,
+            max_p99_ns=None if max_p99 is None else parse_latency(max_p99),
             max_memory_bytes=None if max_memory is None else parse_size(max_memory),
             evaluation=evaluation,
             max_drop=max_drop,

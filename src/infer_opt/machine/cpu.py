@@ -94,7 +94,7 @@ def cpu_model(root: Path = ROOT) -> str:
 def logical_cores(root: Path = ROOT) -> int:
     """Hardware threads that are online, whoever may use them."""
     online = text(root / "sys/devices/system/cpu/online")
-    return len(_listed(online)) or len(_values(_cpuinfo(root), ("processor",))) or os.cpu_count() or 1
+    return len(listed(online)) or len(_values(_cpuinfo(root), ("processor",))) or os.cpu_count() or 1
 
 
 def physical_cores(root: Path = ROOT) -> int:
@@ -150,7 +150,7 @@ def _values(cpuinfo: str, keys: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _listed(ranges: str | None) -> set[int]:
+def listed(ranges: str | None) -> set[int]:
     """The numbers in a kernel list such as `0-3,8`."""
     numbers: set[int] = set()
     for part in (ranges or "").split(","):

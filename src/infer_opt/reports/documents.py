@@ -44,6 +44,7 @@ def tuning_document(tuning: Tuning) -> dict[str, Any]:
         "trials": [_row(row) for row in trials],
         "search": tuning.search,
         "precision": [_frontier(frontier) for frontier in tuning.frontiers],
+        "plan": tuning.plan,
         "parity": tuning.winner.parity,
         "machine": machine_document(tuning.machine),
         "model": _model(tuning.model),

@@ -54,8 +54,7 @@ def claim(comparison: Comparison, objective: Objective) -> str:
     """`2.31x faster than stock [2.10 to 2.52]; measure again and expect 2.05 to 2.58.`"""
     value, interval = ratio_and_interval(comparison.speedup)
     _, again = ratio_and_interval(comparison.remeasure)
-    gain = "the throughput of stock" if objective is Objective.THROUGHPUT else f"{objective.better} than stock"
-    return f"{value} {gain} [{interval}]; measure again and expect {again}."
+    return f"{value} {objective.gain} [{interval}]; measure again and expect {again}."
 
 
 def evidence(comparison: Comparison) -> str:
@@ -80,6 +79,7 @@ def changes(trial: Trial) -> list[tuple[str, str]]:
     found = [] if config.recipe.is_stock else [("model", config.recipe.label)]
     found += [("session", config.options.label)] * (config.options.label != "stock settings")
     found += [("batch", str(config.batch))] * (config.batch != 1)
+    found += [("at once", f"{config.instances} instances")] * (config.instances != 1)
     return found + [("runtime", config.runtime)] * (config.runtime != "onnx")
 
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 
-from infer_opt.reports import Format, columns, sentences
+from infer_opt.reports import Format, columns, loads, sentences
 from infer_opt.reports.documents import to_json, tuning_document
 from infer_opt.reports.rows import Row, rows
 from infer_opt.results import Tuning, TuningVerdict
@@ -41,6 +41,7 @@ def table(tuning: Tuning) -> str:
         _section("Why the others lost", sentences.grouped_reasons(_rivals(trials)), limit=_REASONS_SHOWN),
         _section("Failed", sentences.grouped_reasons(_failures(trials)), limit=_REASONS_SHOWN),
         _section("Precision by layer", _precision(tuning), limit=_LAYERS_SHOWN),
+        loads.table(tuning.plan, width=WIDTH),
         _section("Cautions", sentences.other_cautions(tuning.notes)),
         _bundle(tuning),
     ]
@@ -66,6 +67,7 @@ def markdown(tuning: Tuning) -> str:
         *_list("Why the others lost", sentences.grouped_reasons(_rivals(trials))),
         *_list("Failed", sentences.grouped_reasons(_failures(trials))),
         *_list("Precision by layer", _precision(tuning)),
+        *loads.markdown(tuning.plan),
         *_list("Cautions", sentences.other_cautions(tuning.notes)),
     ]
     if tuning.bundle is not None:

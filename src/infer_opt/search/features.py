@@ -15,7 +15,7 @@ Matrix = npt.NDArray[np.float64]
 Level = Any  # of a count, a float; of a category, whatever the configuration holds: it can be hashed
 
 COUNT_SCALE = 1.5  # doublings after which two counts are alike by 1/e
-COUNTED = ("intra_threads", "inter_threads", "batch")  # knobs whose levels have distances, in doublings
+COUNTED = ("intra_threads", "inter_threads", "batch", "instances")  # knobs whose levels have distances, in doublings
 QUANTISED_BY = ("calibration", "per_channel", "reduce_range", "weight_type", "floats")
 NOT_QUANTISED = "none"
 
@@ -37,6 +37,7 @@ def settings(config: TrialConfig, *, cores: int) -> dict[str, Level]:
         "intra_threads_stock": options.intra_threads == 0,
         "inter_threads": math.log2(branches),
         "batch": math.log2(config.batch),
+        "instances": math.log2(config.instances),
     }
 
 

@@ -51,15 +51,18 @@ def predicted(config: TrialConfig, done: Sequence[Trial]) -> float:
     What was not tried on its own counts as no change; what failed on its own is infinitely slow.
     """
     alone = {
-        (trial.config.recipe, trial.config.options): trial.log_ratio if isinstance(trial, TrialResult) else math.inf
+        (trial.config.recipe, trial.config.options, trial.config.instances): (
+            trial.log_ratio if isinstance(trial, TrialResult) else math.inf
+        )
         for trial in done
         if (trial.config.batch, trial.config.runtime) == (config.batch, config.runtime)
     }
     plain = SessionOptions(provider=config.options.provider, custom_ops=config.options.custom_ops)
-    engine = alone.get((Recipe(), plain), 0.0)  # what another engine does on its own is in both parts
+    engine = alone.get((Recipe(), plain, 1), 0.0)  # what another engine does on its own is in both parts
     if math.isinf(engine):
         return math.inf
-    return alone.get((config.recipe, plain), engine) + alone.get((Recipe(), config.options), engine) - engine
+    opened = alone.get((Recipe(), config.options, config.instances), engine)
+    return alone.get((config.recipe, plain, 1), engine) + opened - engine
 
 
 def best(done: Sequence[Trial]) -> tuple[TrialResult, ...]:

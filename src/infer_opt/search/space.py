@@ -68,17 +68,34 @@ def thread_counts(surroundings: Surroundings) -> tuple[int, ...]:
     return tuple(sorted(count for count in wanted if 1 <= count <= most))
 
 
+def concurrencies(surroundings: Surroundings) -> tuple[tuple[int, int], ...]:
+    """(instances, threads of each) that share the physical or all hardware threads: 2, 4, 8 ... and one thread each.
+
+    For throughput on the CPU alone: a second session answers nobody sooner.
+    """
+    if surroundings.objective is not Objective.THROUGHPUT or Provider.CPU not in surroundings.providers:
+        return ()
+    most = max(1, int(surroundings.usable_cores))
+    found: dict[tuple[int, int], None] = {}
+    for cores in (min(surroundings.physical_cores, most), most):
+        doubled = [2**power for power in range(1, cores.bit_length()) if 2**power < cores]
+        found |= {(instances, cores // instances): None for instances in (cores, *reversed(doubled)) if instances > 1}
+    return tuple(found)
+
+
 def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[TrialConfig, ...]:
     """Every configuration worth a trial besides stock, the likeliest first, none twice.
 
     First, by turns, each session option on the graph as given and each recipe with stock settings; then the two
     crossed, for the neighbours of whatever proves good. A `wide` space goes on with the options crossed among
-    themselves, as many knobs as stay within 2,000 configurations: too many to try, for a search that has a model.
+    themselves, as many knobs as stay within 2,000 configurations a batch size: too many to try, for a search that has a
+    model.
     """
     usual = _usual(surroundings)
     if not wide:
         return usual
-    room = (WIDEST - len(usual)) // len(surroundings.providers)
+    # Each batch size is a space of its own: only at the best of them is everything else searched.
+    room = (WIDEST * len(surroundings.batches) - len(usual)) // len(surroundings.providers)
     crossed = (config for provider in surroundings.providers for config in _crossed(surroundings, provider, room))
     return tuple(config for config in dict.fromkeys((*usual, *crossed)) if config != stock(surroundings))
 
@@ -96,9 +113,23 @@ def _usual(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
             elsewhere,
         )
         crossed = [TrialConfig(recipe=r, options=o) for o, r in itertools.product(options, recipes)]
-        found += _interleaved(crossed, _crossed_elsewhere(elsewhere))
+        side_by_side = _side_by_side(surroundings, recipes) if provider is Provider.CPU else []
+        found += side_by_side[: len(concurrencies(surroundings))]
+        found += _interleaved(side_by_side, crossed, _crossed_elsewhere(elsewhere))
     whole = [_settled(config, surroundings) for config in _batched(found, surroundings)]
     return tuple(dict.fromkeys(config for config in whole if config != stock(surroundings)))
+
+
+def _side_by_side(surroundings: Surroundings, recipes: Sequence[Recipe]) -> list[TrialConfig]:
+    """Several instances: of the model as given first, then of each recipe.
+
+    Of the runtime that was asked for alone: other engines pin their threads themselves, all sessions to the same cores.
+    """
+    return [
+        TrialConfig(recipe=recipe, options=SessionOptions(intra_threads=threads), instances=instances)
+        for recipe in (Recipe(), *recipes)
+        for instances, threads in concurrencies(surroundings)
+    ]
 
 
 def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
@@ -132,13 +163,14 @@ def _crossed_elsewhere(alone: Sequence[TrialConfig]) -> list[TrialConfig]:
 
 
 def neighbours(config: TrialConfig, among: Iterable[TrialConfig]) -> tuple[TrialConfig, ...]:
-    """Those that differ from `config` in one respect: its recipe, one session option, or its batch."""
+    """Those that differ from `config` in one respect: its recipe, one session option, its batch or its instances."""
     return tuple(other for other in among if _distance(config, other) == 1)
 
 
 def distance_from_stock(config: TrialConfig) -> int:
     """How many settings were changed: among equals, the simpler configuration wins."""
     steps: int = sum(getattr(config.recipe, name) != getattr(Recipe(), name) for name in Recipe.__slots__)
+    steps += config.instances != 1
     return steps + _options_apart(config.options, SessionOptions(provider=config.options.provider))
 
 
@@ -146,6 +178,7 @@ def _distance(left: TrialConfig, right: TrialConfig) -> int:
     return (
         (left.recipe != right.recipe)
         + (left.batch != right.batch)
+        + (left.instances != right.instances)
         + (left.runtime != right.runtime)
         + _options_apart(left.options, right.options)
     )

@@ -53,7 +53,7 @@ def decode(text: str, run_times: bytes) -> Trial:
     try:
         kind, body = _KINDS[stored["kind"]], dict(stored["trial"])
         if kind is TrialResult:
-            body["blocks"] = [{"latency_ns": block.latency_ns} for block in decode_blocks(run_times)]
+            body["blocks"] = [_plain(block) for block in decode_blocks(run_times)]
         trial = msgspec.convert(body, type=kind, strict=True)
     except (KeyError, TypeError, ValueError, InferOptError) as error:
         if isinstance(error, StorageError):
@@ -66,10 +66,14 @@ def decode(text: str, run_times: bytes) -> Trial:
 
 
 def encode_blocks(blocks: tuple[Block, ...]) -> bytes:
-    """Run times as zlib-compressed little-endian int64: how many blocks, the length of each, then every run in ns."""
+    """Run times as zlib-compressed little-endian int64: how many blocks, the length of each, then every run in ns.
+
+    Blocks of several instances have their spacings in ns after that, 0 for none.
+    """
     lengths = [len(block.latency_ns) for block in blocks]
     runs = [run for block in blocks for run in block.latency_ns]
-    return zlib.compress(numpy.array([len(blocks), *lengths, *runs], dtype="<i8").tobytes())
+    spacings = [block.spacing_ns or 0 for block in blocks] if any(block.spacing_ns for block in blocks) else []
+    return zlib.compress(numpy.array([len(blocks), *lengths, *runs, *spacings], dtype="<i8").tobytes())
 
 
 def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
@@ -84,10 +88,15 @@ def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
         raise StorageError(f"stored run times are damaged: {error}", hint="name another --store") from error
     count = int(numbers[0]) if numbers.size else -1
     lengths, runs = numbers[1 : 1 + count].tolist(), numbers[1 + count :].tolist()
-    if count < 0 or len(lengths) != count or min(lengths, default=0) < 0 or sum(lengths) != len(runs):
+    total = sum(lengths)
+    if count < 0 or len(lengths) != count or min(lengths, default=0) < 0 or len(runs) not in (total, total + count):
         raise StorageError("stored run times are damaged: the lengths of the blocks do not add up")
     ends = numpy.cumsum([0, *lengths]).tolist()
-    return tuple(Block(latency_ns=tuple(runs[start:end])) for start, end in pairwise(ends))
+    spacings = runs[total:] or [0] * count
+    return tuple(
+        Block(latency_ns=tuple(runs[start:end]), spacing_ns=spacing or None)
+        for (start, end), spacing in zip(pairwise(ends), spacings, strict=True)
+    )
 
 
 def _plain(value: object) -> Any:

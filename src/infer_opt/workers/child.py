@@ -18,16 +18,21 @@ import importlib.util
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from infer_opt.errors import InferOptError, ModelError, StorageError
+from infer_opt.instances import Instances
+from infer_opt.machine.cores import Cores, hardware_threads, lay_out
 from infer_opt.measure import ClockCost, WarmUp, clock_cost, measure_block, plan_block, warm_up
 from infer_opt.protocols import Session
 from infer_opt.results import Block, Parity
 from infer_opt.workers import messages
+from infer_opt.workers.loads import measure_load
 
 # What code of the user's may fail with; anything rarer ends the worker, and its last line is quoted.
 FAULTS = (
@@ -37,7 +42,7 @@ FAULTS = (
 
 
 class Worker:
-    """The state of one worker: a session, its inputs, and what is known about its speed."""
+    """The state of one worker: a session, or several as one, its inputs, and what is known about its speed."""
 
     def __init__(self) -> None:
         self.session: Session | None = None
@@ -77,8 +82,10 @@ class Worker:
         self.timed = self.feeds[: command.timed]
         runtime = open_runtime(command.runtime)
         version = runtime.version()  # imports the library, which is not what opening an artefact costs
+        each = command.options.intra_threads
+        cores = lay_out(hardware_threads(), instances=command.instances, each=each) if command.instances > 1 else ()
         begin = time.perf_counter_ns()
-        self.session = runtime.open(command.artefact, command.options)
+        self.session = self._open(partial(runtime.open, command.artefact, command.options), command.instances, cores)
         opened = time.perf_counter_ns()
         self.session.run(self.timed[0])
         ran = time.perf_counter_ns()
@@ -91,7 +98,11 @@ class Worker:
             inputs=self.session.inputs,
             outputs=self.session.outputs,
             runtime_version=version,
+            is_pinned=self.session.is_pinned if isinstance(self.session, Instances) else None,
         )
+
+    def _open(self, open_one: Callable[[], Session], count: int, cores: Sequence[Cores]) -> Session:
+        return open_one() if count == 1 else Instances(open_one, count=count, cores=cores)
 
     def record(self, command: messages.Record) -> None:
         """Outputs to a file that Check reads. Pickled: outputs may be lists and maps."""
@@ -140,22 +151,31 @@ class Worker:
 
     def warm(self, command: messages.Warm) -> WarmUp:
         """Warm up; later blocks are planned from the latency seen."""
-        result = warm_up(self.opened, self.timed, plan=command.plan, cost=self.cost)
+        session = self.opened
+        block = partial(measure_load, session) if isinstance(session, Instances) else partial(measure_block, session)
+        result = warm_up(session, self.timed, plan=command.plan, cost=self.cost, block=block)
         self.latency_ns = result.latency_ns
         return result
 
     def measure(self, command: messages.Measure) -> Block:
         """One block."""
         plan = plan_block(self.latency_ns, self.cost, after_stop=command.after_stop)
-        return measure_block(self.opened, self.timed, plan=plan, start=command.start, clock_ns=self.cost.call_ns)
+        session = self.opened
+        if isinstance(session, Instances):
+            return measure_load(session, self.timed, plan=plan, start=command.start, clock_ns=self.cost.call_ns)
+        return measure_block(session, self.timed, plan=plan, start=command.start, clock_ns=self.cost.call_ns)
 
     def watch_cpu(self, command: messages.WatchCpu) -> messages.CpuUse:
         """How many cores the session keeps busy while it runs, and while nobody asks it anything."""
-        run, feeds = self.opened.run, itertools.cycle(self.timed)
+        session, feeds = self.opened, itertools.cycle(self.timed)
+        plan = replace(plan_block(self.latency_ns, self.cost), lead_in_runs=0)
         begin, cpu, runs = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - begin < command.seconds or runs < 3:
-            run(next(feeds))
-            runs += 1
+            if isinstance(session, Instances):
+                runs += len(measure_load(session, self.timed, plan=plan, start=runs).latency_ns)
+            else:
+                session.run(next(feeds))
+                runs += 1
         ran, busy = time.perf_counter(), time.process_time()
         time.sleep(command.rest_s)
         rested, idle = time.perf_counter(), time.process_time()

@@ -11,18 +11,25 @@ from infer_opt.results import Placement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """Open a session and run it once. `feeds` is a file of batched inputs, `timed` how many of them rotate."""
+    """Open a session and run it once. `feeds` is a file of batched inputs, `timed` how many of them rotate.
+
+    `instances` are so many sessions, each on cores of its own.
+    """
 
     runtime: str
     artefact: Path
     options: SessionOptions
     feeds: Path
     timed: int = 16
+    instances: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A cold start in ns, and where the nodes went."""
+    """A cold start in ns, of all instances together, and where the nodes went.
+
+    `is_pinned` is None for one instance, which is left to the scheduler.
+    """
 
     open_ns: int
     first_run_ns: int
@@ -30,6 +37,7 @@ class Opened:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     runtime_version: str
+    is_pinned: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

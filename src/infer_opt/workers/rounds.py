@@ -93,7 +93,9 @@ def value_of(entrant: Entrant, block: Block, objective: Objective) -> float:
 
 
 def item_value(block: Block, batch: int, objective: Objective) -> float:
-    """ln(ns an item) of a block: its median for latency, its mean for throughput."""
+    """ln(ns an item) of a block: its median for latency, its mean for throughput, its spacing for several instances."""
+    if block.spacing_ns is not None:
+        return math.log(block.spacing_ns) - math.log(batch)
     return block_value(block.latency_ns, objective) - math.log(batch)
 
 

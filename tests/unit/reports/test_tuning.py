@@ -170,7 +170,8 @@ def test_json_has_the_promised_keys() -> None:
 
     assert list(document) == [
         "schema_version", "verdict", "reason", "objective", "speedup", "comparison", "baseline", "winner", "trials",
-        "search", "precision", "parity", "machine", "model", "cautions", "bundle", "elapsed_s", "budget_s", "settings",
+        "search", "precision", "plan", "parity", "machine", "model", "cautions", "bundle", "elapsed_s", "budget_s",
+        "settings",
     ]  # fmt: skip
     assert set(document["speedup"]) == {"estimate", "low", "high", "remeasure_low", "remeasure_high"}
     assert document["schema_version"] == 1
@@ -212,6 +213,7 @@ def test_every_field_of_the_json_is_documented() -> None:
         key
         for report in (
             render(FASTER, Format.JSON),
+            render(NO_FASTER, Format.JSON),
             benchmark.render(BENCHMARK, Format.JSON),
             findings.render(FINDINGS, GPU_MACHINE, Format.JSON),
         )

@@ -54,7 +54,8 @@ def surface(seed: int, *, knob: float = 0.15, pair: float = 0.05) -> Surface:
         return memory[levels]
 
     def total(config: TrialConfig) -> float:
-        chosen = sorted(settings(config, cores=CORES).items())
+        known = settings(config, cores=CORES)
+        chosen = sorted((name, level) for name, level in known.items() if name != "instances")  # the same for all here
         return sum(effect(item, scale=knob) for item in chosen) + sum(
             effect(left, right, scale=pair) for left, right in itertools.combinations(chosen, 2)
         )

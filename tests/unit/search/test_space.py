@@ -20,6 +20,7 @@ from infer_opt.search.space import (
     WIDEST,
     Surroundings,
     candidates,
+    concurrencies,
     distance_from_stock,
     neighbours,
     stock,
@@ -242,12 +243,52 @@ def test_halves_are_for_cuda() -> None:
 
 
 def test_batch_sizes_multiply_the_space_and_stock_is_tried_at_each() -> None:
-    one = candidates(RICH)
+    one = candidates(replace(RICH, objective=Objective.THROUGHPUT))
     both = candidates(replace(RICH, batches=(1, 8), objective=Objective.THROUGHPUT))
 
     assert len(both) == 2 * len(one) + 1
     assert TrialConfig(batch=8) in both
     assert {config.batch for config in both} == {1, 8}
+
+
+@pytest.mark.parametrize(
+    ("usable", "physical", "wanted"),
+    [
+        (1.0, 1, []),
+        (1.5, 8, []),  # a quota of less than two cores
+        (2.0, 2, [(2, 1)]),
+        (3.0, 3, [(3, 1), (2, 1)]),
+        (8.0, 4, [(4, 1), (2, 2), (8, 1), (4, 2), (2, 4)]),  # physical cores first, then all hardware threads
+    ],
+)
+def test_instances_share_the_cores_that_may_be_used(
+    usable: float, physical: int, wanted: list[tuple[int, int]]
+) -> None:
+    busy = replace(PLAIN, usable_cores=usable, physical_cores=physical, objective=Objective.THROUGHPUT)
+
+    assert list(concurrencies(busy)) == wanted
+    assert all(instances * threads <= usable for instances, threads in wanted)
+    assert {(c.instances, c.options.intra_threads) for c in candidates(busy) if c.instances > 1} == set(wanted)
+
+
+def test_nobody_is_answered_sooner_by_a_second_session() -> None:
+    assert {config.instances for config in candidates(RICH)} == {1}
+    assert concurrencies(RICH) == ()
+
+
+def test_every_recipe_is_tried_by_several_instances_too() -> None:
+    busy = replace(RICH, objective=Objective.THROUGHPUT)
+    several = {config.recipe for config in candidates(busy) if config.instances > 1}
+
+    assert several == {Recipe(), *recipes(busy)}
+
+
+def test_a_configuration_with_one_more_instance_is_a_neighbour() -> None:
+    one = TrialConfig(options=SessionOptions(intra_threads=1))
+    two = replace(one, instances=2)
+
+    assert neighbours(one, [two, replace(two, batch=8)]) == (two,)
+    assert distance_from_stock(two) == distance_from_stock(one) + 1
 
 
 # Order
@@ -317,8 +358,18 @@ def test_a_wide_space_begins_with_the_usual_one_and_stays_within_two_thousand(su
     usual, wide = candidates(surroundings), candidates(surroundings, wide=True)
 
     assert wide[: len(usual)] == usual
-    assert len(usual) < len(set(wide)) == len(wide) <= WIDEST
+    assert len(usual) < len(set(wide)) == len(wide) <= WIDEST * len(surroundings.batches)
     assert stock(surroundings) not in wide
+
+
+def test_a_wide_space_of_many_batch_sizes_crosses_as_much_at_each() -> None:
+    one = replace(RICH, objective=Objective.THROUGHPUT)
+    many = replace(one, batches=(1, 2, 4, 8, 16, 32, 64, 128))
+
+    def at_one(surroundings: Surroundings) -> set[TrialConfig]:
+        return {config for config in candidates(surroundings, wide=True) if config.batch == 1}
+
+    assert at_one(many) == at_one(one)
 
 
 def test_a_wide_space_crosses_what_the_usual_one_changes_one_at_a_time() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from infer_opt.config import Quantisation, TrialConfig
+from infer_opt.config import Quantisation, SessionOptions, TrialConfig
 from infer_opt.errors import StorageError
 from infer_opt.results import Block, FailureKind, Trial, TrialFailure, TrialResult
 from infer_opt.store.codec import decode, decode_blocks, encode, encode_blocks, from_text, to_text
@@ -22,9 +22,16 @@ MIXED = dataclasses.replace(
     ),
     baseline_ns=4_100_000.5,
 )
+SIDE_BY_SIDE = dataclasses.replace(
+    FULL,
+    config=TrialConfig(options=SessionOptions(intra_threads=1), instances=2),
+    blocks=(Block(latency_ns=(5, 6, 7), spacing_ns=3), Block(latency_ns=(8,), spacing_ns=4)),
+)
 
 
-@pytest.mark.parametrize("trial", [*TRIALS, MIXED], ids=["stock", "full", "failed", "hung", "mixed"])
+@pytest.mark.parametrize(
+    "trial", [*TRIALS, MIXED, SIDE_BY_SIDE], ids=["stock", "full", "failed", "hung", "mixed", "side by side"]
+)
 def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
     back = decode(*encode(trial))
 
@@ -35,7 +42,9 @@ def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
 
 def test_the_sample_that_must_come_back_leaves_no_field_out() -> None:
     stock_fields = {"fp16", "arena", "memory_pattern", "runtime"}  # excluded by others in the sample, or plain values
-    seen = {name for trial in (FULL, FAILED, MIXED) for name, value in _fields(trial) if value is not None}
+    seen = {
+        name for trial in (FULL, FAILED, MIXED, SIDE_BY_SIDE) for name, value in _fields(trial) if value is not None
+    }
     every = {name for trial in (*TRIALS, MIXED) for name, _ in _fields(trial)}
 
     assert every - seen - stock_fields == set()

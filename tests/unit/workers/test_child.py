@@ -13,6 +13,7 @@ import pytest
 from infer_opt.config import Recipe
 from infer_opt.errors import InferOptError, ModelError, StorageError
 from infer_opt.facts import TensorSpec
+from infer_opt.instances import Instances
 from infer_opt.measure import WarmUpPlan
 from infer_opt.protocols import Array, Feeds
 from infer_opt.results import Block, Parity
@@ -140,6 +141,37 @@ def test_cpu_use_is_taken_over_three_runs_at_least() -> None:
     assert isinstance(use, messages.CpuUse)
     assert use.runs == len(session.sizes) == 3
     assert use.cores_running >= 0
+
+
+def worker_with_two() -> tuple[Worker, list[Doubling]]:
+    sessions = [Doubling(), Doubling()]
+    waiting = list(sessions)
+    worker = worker_with(sessions[0])
+    worker.session = Instances(lambda: waiting.pop(0), count=2)
+    return worker, sessions
+
+
+def test_several_sessions_warm_up_and_are_measured_together() -> None:
+    worker, sessions = worker_with_two()
+
+    worker.answer(messages.Warm(plan=WarmUpPlan(least_ns=1, cap_ns=1)))
+    warm = [len(session.sizes) for session in sessions]
+    block = worker.answer(messages.Measure(start=3))
+
+    assert isinstance(block, Block)
+    assert block.spacing_ns is not None
+    assert min(warm) > 0
+    assert all(len(session.sizes) > before for session, before in zip(sessions, warm, strict=True))
+
+
+def test_cpu_use_of_several_sessions_is_that_under_load() -> None:
+    worker, sessions = worker_with_two()
+
+    use = worker.answer(messages.WatchCpu(seconds=0.0, rest_s=0.0))
+
+    assert isinstance(use, messages.CpuUse)
+    assert use.runs >= 3
+    assert all(session.sizes for session in sessions)
 
 
 @pytest.mark.parametrize("command", [messages.Measure(start=0), messages.Warm(plan=WarmUpPlan()), messages.WatchCpu()])

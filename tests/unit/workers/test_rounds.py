@@ -173,6 +173,13 @@ def test_latency_is_judged_by_the_median_and_throughput_by_the_mean_of_an_item()
     assert item_value(block, 8, Objective.THROUGHPUT) == pytest.approx(math.log(5))
 
 
+@pytest.mark.parametrize("objective", Objective)
+def test_several_sessions_are_judged_by_what_all_of_them_did_in_the_time(objective: Objective) -> None:
+    block = Block(latency_ns=(8 * MS, 8 * MS, 9 * MS), spacing_ns=4 * MS)
+
+    assert item_value(block, 2, objective) == pytest.approx(math.log(2 * MS))
+
+
 def test_a_batch_is_compared_by_item() -> None:
     batched = TrialConfig(batch=4)
     world = World(latency_ns={batched: 8.0 * MS})

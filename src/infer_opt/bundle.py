@@ -23,6 +23,7 @@ from infer_opt.config import GraphLevel, Provider, TrialConfig
 from infer_opt.errors import ConfigError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.machine.cpu import DOT_PRODUCT_SETS, isa
+from infer_opt.padding import padded
 from infer_opt.protocols import Array, Feeds, Session
 from infer_opt.results import Caution, Note
 from infer_opt.runtimes import open_runtime
@@ -91,6 +92,8 @@ class Manifest:
     runtime_version: str
     isa: tuple[str, ...]
     record: Mapping[str, Any]
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
 
 class LoadedBundle:
@@ -187,7 +190,9 @@ def load(
     notes = foreign(manifest, runtime_version=runtime.version(), isa_here=isa())
     for note in notes:
         warnings.warn(note.text, BundleWarning, stacklevel=2)
-    return LoadedBundle(runtime.open(manifest.artefact, manifest.config.options), notes, limits)
+    session = runtime.open(manifest.artefact, manifest.config.options)
+    buckets = manifest.config.recipe.buckets
+    return LoadedBundle(padded(session, buckets, inputs=manifest.inputs, outputs=manifest.outputs), notes, limits)
 
 
 def is_bundle(path: Path) -> bool:
@@ -223,6 +228,8 @@ def read(folder: Path) -> Manifest:
             runtime_version=data["runtime_version"],
             isa=tuple(data["isa"]),
             record=data["record"],
+            inputs=_specs(data["inputs"]),
+            outputs=_specs(data["outputs"]),
         )
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise ModelError(f"{path} is damaged: {error}", hint="make the bundle again with infer-opt tune") from error
@@ -231,6 +238,15 @@ def read(folder: Path) -> Manifest:
     if data["artefact"] not in files:
         raise ModelError(f"{path} has no hash of its artefact {data['artefact']}", hint="do not use this bundle")
     return manifest
+
+
+def _specs(found: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            name=spec["name"], dtype=spec["dtype"], shape=None if spec["shape"] is None else tuple(spec["shape"])
+        )
+        for spec in found
+    )
 
 
 def check_files(manifest: Manifest) -> None:

@@ -53,7 +53,8 @@ def decode(text: str, run_times: bytes) -> Trial:
     try:
         kind, body = _KINDS[stored["kind"]], dict(stored["trial"])
         if kind is TrialResult:
-            body["blocks"] = [{"latency_ns": block.latency_ns} for block in decode_blocks(run_times)]
+            blocks = decode_blocks(run_times)
+            body["blocks"] = [{"latency_ns": block.latency_ns, "shapes": block.shapes} for block in blocks]
         trial = msgspec.convert(body, type=kind, strict=True)
     except (KeyError, TypeError, ValueError, InferOptError) as error:
         if isinstance(error, StorageError):
@@ -66,10 +67,14 @@ def decode(text: str, run_times: bytes) -> Trial:
 
 
 def encode_blocks(blocks: tuple[Block, ...]) -> bytes:
-    """Run times as zlib-compressed little-endian int64: how many blocks, the length of each, then every run in ns."""
+    """Run times as zlib-compressed little-endian int64: how many blocks, the length of each, then every run in ns.
+
+    Where runs are of several shapes, the position of each run's shape follows.
+    """
     lengths = [len(block.latency_ns) for block in blocks]
     runs = [run for block in blocks for run in block.latency_ns]
-    return zlib.compress(numpy.array([len(blocks), *lengths, *runs], dtype="<i8").tobytes())
+    shapes = [shape for block in blocks for shape in block.shapes]
+    return zlib.compress(numpy.array([len(blocks), *lengths, *runs, *shapes], dtype="<i8").tobytes())
 
 
 def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
@@ -84,10 +89,13 @@ def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
         raise StorageError(f"stored run times are damaged: {error}", hint="name another --store") from error
     count = int(numbers[0]) if numbers.size else -1
     lengths, runs = numbers[1 : 1 + count].tolist(), numbers[1 + count :].tolist()
-    if count < 0 or len(lengths) != count or min(lengths, default=0) < 0 or sum(lengths) != len(runs):
+    total = sum(lengths)
+    if count < 0 or len(lengths) != count or min(lengths, default=0) < 0 or len(runs) not in (total, 2 * total):
         raise StorageError("stored run times are damaged: the lengths of the blocks do not add up")
-    ends = numpy.cumsum([0, *lengths]).tolist()
-    return tuple(Block(latency_ns=tuple(runs[start:end])) for start, end in pairwise(ends))
+    ends, shapes = numpy.cumsum([0, *lengths]).tolist(), runs[total:]
+    return tuple(
+        Block(latency_ns=tuple(runs[start:end]), shapes=tuple(shapes[start:end])) for start, end in pairwise(ends)
+    )
 
 
 def _plain(value: object) -> Any:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from infer_opt.config import SessionOptions
+from infer_opt.config import Buckets, SessionOptions
 from infer_opt.facts import TensorSpec
 from infer_opt.measure import WarmUpPlan
 from infer_opt.results import Placement
@@ -11,18 +11,26 @@ from infer_opt.results import Placement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """Open a session and run it once. `feeds` is a file of batched inputs, `timed` how many of them rotate."""
+    """Open a session and run it once. `feeds` is a file of batched inputs, `timed` how many of them rotate.
+
+    Feeds of several `shapes` lie in turn, and the first of each is run once. `inputs` and `outputs` are those of the
+    model as given, by whose dimensions `buckets` are filled up.
+    """
 
     runtime: str
     artefact: Path
     options: SessionOptions
     feeds: Path
     timed: int = 16
+    shapes: int = 1
+    buckets: Buckets = ()
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A cold start in ns, and where the nodes went."""
+    """A cold start in ns, and where the nodes went; of several shapes, what the first call in each took."""
 
     open_ns: int
     first_run_ns: int
@@ -30,6 +38,7 @@ class Opened:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     runtime_version: str
+    first_seen_ns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from infer_opt.config import Objective, TrialConfig
 from infer_opt.errors import InferOptError
 from infer_opt.results import Block
+from infer_opt.stats.mixtures import mixture_value
 from infer_opt.stats.rounds import block_value
 from infer_opt.workers.messages import Measure
 from infer_opt.workers.process import WorkerProcess
@@ -45,11 +46,12 @@ class Round:
 
 def measure_round(
     live: Mapping[str, Entrant], *, number: int, objective: Objective, generator: random.Random, watch: Watch,
-    timeout_s: float = 120.0,
+    timeout_s: float = 120.0, weights: Sequence[float] = (),
 ) -> Round:  # fmt: skip
     """One block of each of `live` in fresh random order, on the same inputs.
 
-    Whether the round counts is decided by `watch`, which sees no latency.
+    Whether the round counts is decided by `watch`, which sees no latency. `weights` are the shares of the calls that
+    several shapes have.
     """
     order = list(live)
     generator.shuffle(order)
@@ -69,16 +71,17 @@ def measure_round(
         number=number,
         order=tuple(order),
         blocks=blocks,
-        values={key: item_value(block, live[key].config.batch, objective) for key, block in blocks.items()},
+        values={key: item_value(block, live[key].config.batch, objective, weights) for key, block in blocks.items()},
         discarded=reason,
         lost=lost,
         cost_s=time.monotonic() - begin,
     )
 
 
-def item_value(block: Block, batch: int, objective: Objective) -> float:
-    """ln(ns an item) of a block: its median for latency, its mean for throughput."""
-    return block_value(block.latency_ns, objective) - math.log(batch)
+def item_value(block: Block, batch: int, objective: Objective, weights: Sequence[float] = ()) -> float:
+    """ln(ns an item) of a block: its median for latency, its mean for throughput; of shapes, by their shares."""
+    value = mixture_value(block, weights, objective) if weights else block_value(block.latency_ns, objective)
+    return value - math.log(batch)
 
 
 def never_disturbed(pids: Sequence[int]) -> Callable[[], str | None]:

@@ -258,9 +258,10 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
     both = [replace(recipe, quantise=likely[0].quantise) for recipe in recipes if likely and not _is_static(likely[0])]
     first = [*surroundings.mixed, *likely[:2]]
     shapes = _shapes(surroundings)
-    shapes += [replace(one, fixed_shapes=to.fixed_shapes, buckets=to.buckets)
-               for one in likely[:1] for to in shapes if to.buckets]  # fmt: skip
-    found = first + recipes + both + likely[2:] + shapes + _saved(surroundings) + unlikely
+    padded = [recipe for recipe in shapes if recipe.buckets]
+    padded += [replace(one, fixed_shapes=to.fixed_shapes, buckets=to.buckets) for one in likely[:1] for to in padded]
+    rest = likely[2:] + [recipe for recipe in shapes if not recipe.buckets]
+    found = first + recipes + both + padded + rest + _saved(surroundings) + unlikely
     return [recipe for recipe in found if recipe not in surroundings.refuted]
 
 

@@ -77,7 +77,8 @@ def warm_up_mixture(
     turns = [feeds[start : start + shapes] for start in range(0, len(feeds) - shapes + 1, shapes)]
     passes = [{str(index): feed for index, feed in enumerate(turn)} for turn in turns]
     limit = None if plan.drop_above_ns is None else plan.drop_above_ns * shapes
-    warmed = warm_up(Passes(session), passes, plan=replace(plan, drop_above_ns=limit), cost=cost, clock=clock)
+    by_pass = replace(plan, drop_above_ns=limit, cap_runs=_ceil(plan.cap_runs, shapes))
+    warmed = warm_up(Passes(session), passes, plan=by_pass, cost=cost, clock=clock)
     times: list[list[int]] = [[] for _ in range(shapes)]
     for number in range(LATENCY_PASSES):
         for index, feed in enumerate(turns[number % len(turns)]):

@@ -76,7 +76,9 @@ def test_the_band_holds_the_true_percentile_about_as_often_as_it_says() -> None:
     assert truth is not None
     bands = [mixture_quantile([drawn(weights, means, blocks=60, seed=seed)], weights, q) for seed in range(200)]
 
-    inside = sum(one.low_ns is not None and one.high_ns is not None and one.low_ns <= truth <= one.high_ns for one in bands)
+    inside = sum(
+        one.low_ns is not None and one.high_ns is not None and one.low_ns <= truth <= one.high_ns for one in bands
+    )
 
     assert inside >= 0.93 * len(bands)
 

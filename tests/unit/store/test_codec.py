@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from infer_opt.config import Quantisation, TrialConfig
+from infer_opt.config import Quantisation, Recipe, Shape, TrialConfig
 from infer_opt.errors import StorageError
-from infer_opt.results import Block, FailureKind, Trial, TrialFailure, TrialResult
+from infer_opt.results import Block, FailureKind, Quantile, ShapeReadings, Trial, TrialFailure, TrialResult
 from infer_opt.store.codec import decode, decode_blocks, encode, encode_blocks, from_text, to_text
 from store_files.contents import FAILED, FULL, HUNG, STOCK, TRIALS
 
@@ -22,9 +22,26 @@ MIXED = dataclasses.replace(
     ),
     baseline_ns=4_100_000.5,
 )
+BY_SHAPE = dataclasses.replace(
+    FULL,
+    config=TrialConfig(recipe=Recipe(buckets=(("seq", (128, 384)),))),
+    readings=dataclasses.replace(
+        FULL.readings,
+        shapes=(
+            ShapeReadings(
+                shape=Shape(dims=(("seq", 128), ("past + seq", 192)), weight=0.75),
+                quantiles=(Quantile(q=0.5, value_ns=2_000_000.5),),
+                first_seen_ns=9_000_000,
+            ),
+        ),
+    ),
+    blocks=(Block(latency_ns=(5, 7, 9), shapes=(1, 0, 1)), Block(latency_ns=(6, 8), shapes=(0, 1))),
+)
 
 
-@pytest.mark.parametrize("trial", [*TRIALS, MIXED], ids=["stock", "full", "failed", "hung", "mixed"])
+@pytest.mark.parametrize(
+    "trial", [*TRIALS, MIXED, BY_SHAPE], ids=["stock", "full", "failed", "hung", "mixed", "shapes"]
+)
 def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
     back = decode(*encode(trial))
 
@@ -127,3 +144,11 @@ def _leaves(value: object) -> Iterator[object]:
     for _, inner in _fields(value):
         if not dataclasses.is_dataclass(inner) and not isinstance(inner, tuple):
             yield inner
+
+
+def test_run_times_of_one_shape_are_stored_as_they_always_were() -> None:
+    blocks = (Block(latency_ns=(5, 7, 9)), Block(latency_ns=(6,)))
+    before = zlib.compress(numpy.array([2, 3, 1, 5, 7, 9, 6], dtype="<i8").tobytes())
+
+    assert encode_blocks(blocks) == before
+    assert decode_blocks(before) == blocks

@@ -37,7 +37,7 @@ def resolve_shapes(
     count = math.prod(len(found) for found in distributions.values())
     if count > MOST_SHAPES:
         raise ConfigError(
-            f"{' and '.join(distributions)} make {count} shapes together; the most is {MOST_SHAPES}",
+            f"the sizes of {' and '.join(distributions)} make {count} shapes together; the most is {MOST_SHAPES}",
             hint="name fewer sizes: those that stand for most of the calls",
         )
     resolved, weights, notes = [], [], dict[Note, None]()

@@ -53,7 +53,7 @@ class ClockCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmUpPlan:
-    """How long to warm up: to the cap in time and in runs. `drop_above_ns` ends it early for what is hopelessly slow."""
+    """How long to warm up, in time and runs. `drop_above_ns` ends it early for what is hopelessly slow after 3 runs."""
 
     least_ns: int = 200 * MS
     cap_ns: int = 3_000 * MS

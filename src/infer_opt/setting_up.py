@@ -231,6 +231,7 @@ def _surroundings(
     batches: Sequence[int], engines: tuple[str, ...],
 ) -> Surroundings:  # fmt: skip
     operators = dict(facts.operators)
+    padded, spread = _paddings(request, prepared), bool(request.distributions)
     named = {*request.dims, *request.distributions}
     return Surroundings(
         providers=tuple(providers),
@@ -241,8 +242,8 @@ def _surroundings(
         has_vnni=has_vnni(machine.isa),
         has_bf16=bool({"avx512_bf16", "amx_bf16"} & set(machine.isa)),
         # A bundle with fixed shapes takes no others: only for sizes that the user named.
-        has_free_shapes=bool(named) and set(prepared.workload.sizes) <= named,
-        paddings=_paddings(request, prepared),
+        has_free_shapes=bool(named) and set(prepared.workload.sizes) <= named and (bool(padded) or not spread),
+        paddings=padded,
         can_calibrate=prepared.calibration is not None,
         is_old_graph=facts.opset < OLD_OPSET or facts.ir_version < OLD_IR,
         dynamic_operators=quantisable(operators),

@@ -431,6 +431,7 @@ def test_padding_is_tried_where_sizes_have_a_distribution(rigged: Callable[..., 
 
     assert setup.surroundings.paddings == ((("seq", (128,)),),)
     assert setup.surroundings.has_free_shapes
+    assert not follows.surroundings.has_free_shapes
     assert follows.surroundings.paddings == (), "what follows from a size would have to be filled up as well"
     assert rigged(request(dims={"seq": 128})).surroundings.paddings == ()
 

@@ -1,7 +1,7 @@
 """`infer-opt bench`: one configuration, or two in fresh paired processes, or a bundle against its own claim."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from infer_opt.errors import ConfigError, EvidenceError, ModelError
 from infer_opt.facts import ModelFacts
 from infer_opt.results import (
     Benchmark,
+    Block,
     Caution,
     Comparison,
     Estimate,
@@ -27,7 +28,8 @@ from infer_opt.setting_up import Request, Setup, cache_folder, scratch_folder, s
 from infer_opt.stats.confirm import LOOKS
 from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM, median_interval
 from infer_opt.transforms.cache import ArtefactCache
-from infer_opt.trials import Stock, quantiles_of, run_stock, run_trial
+from infer_opt.trials import Stock, run_stock, run_trial, timings_of
+from infer_opt.workers.rounds import item_value
 
 SUBJECT = "subject"
 NO_CLAIM = "none: the bundle holds the stock configuration"
@@ -49,8 +51,8 @@ class Party:
 
     @property
     def opened(self) -> TrialConfig:
-        """The configuration over the finished artefact: nothing more is done to the file."""
-        return replace(self.config, recipe=Recipe())
+        """The configuration over the finished artefact: nothing more is done to the file. Padding is of calls."""
+        return replace(self.config, recipe=Recipe(buckets=self.config.recipe.buckets))
 
 
 def bench(request: Request, against: Path | None, *, budget: Budget, show: Show) -> Benchmark:
@@ -93,8 +95,8 @@ def _stock_of(subject: Party) -> Party | None:
     if manifest is None:
         return None
     stock = TrialConfig.from_dict(manifest.record["baseline"]["config"])
-    if manifest.config.recipe.is_stock:
-        if replace(manifest.config, recipe=stock.recipe) == stock:
+    if manifest.config.recipe.keeps_file:
+        if manifest.config == stock:
             return None  # the bundle is stock itself: there is no claim to hold
         return Party(path=subject.path, artefact=manifest.artefact, config=stock)
     kept = manifest.folder / bundle.DEFAULT / bundle.ARTEFACT
@@ -136,17 +138,24 @@ def _request_for(reference: Party, subject: Party, request: Request, *, is_own_c
     A bundle is held to its claim by what it was tuned for; that may be another batch size than stock's.
     """
     manifest = subject.manifest or reference.manifest
-    dims, ready = dict(request.dims), None
-    if manifest is not None and request.inputs is None and not dims:
-        samples = manifest.folder / bundle.SAMPLES
-        ready = samples if samples.is_file() and manifest.config.batch == reference.config.batch else None
-        dims = dict(manifest.record.get("dims", {}))
+    dims, distributions, ready = dict(request.dims), dict(request.distributions), None
+    if manifest is not None and not dims and not distributions:
+        # Given inputs say how large they are, and not how often each size is.
+        distributions = {
+            name: tuple((int(size), float(share)) for size, share in found)
+            for name, found in manifest.record.get("distributions", {}).items()
+        }
+        if request.inputs is None:
+            samples = manifest.folder / bundle.SAMPLES
+            ready = samples if samples.is_file() and manifest.config.batch == reference.config.batch else None
+            dims = dict(manifest.record.get("dims", {}))
     return replace(
         request,
         model=reference.artefact,
         batches=tuple(dict.fromkeys((reference.config.batch, subject.config.batch))),
         objective=_objective(subject, request.objective) if is_own_claim else request.objective,
         dims=dims,
+        distributions=distributions,
         ready_feeds=ready,
         providers=(reference.config.options.provider,),
     )
@@ -170,9 +179,9 @@ def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmar
         )
     interval = median_interval(medians)
     notes = [*setup.notes, *base.result.notes, *_precision_notes(interval, len(medians))]
-    quantiles = quantiles_of(blocks)
-    median_ns = interval.value
-    readings = replace(base.result.readings, quantiles=quantiles, items_per_s=subject.config.batch / median_ns * 1e9)
+    found = timings_of(blocks, base.result.readings.shapes)
+    items_per_s = subject.config.batch / interval.value * 1e9
+    readings = replace(base.result.readings, quantiles=found.quantiles, shapes=found.shapes, items_per_s=items_per_s)
     return Benchmark(
         subject=str(subject.path),
         reference=None,
@@ -191,9 +200,9 @@ def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmar
 
 def _processes(
     rig: Rig, subject: Party, setup: Setup, *, budget: Budget, show: Show
-) -> tuple[list[list[tuple[int, ...]]], list[float]]:
-    """Fresh processes, one after another, until the median is known to 1 %: their blocks and ln medians."""
-    blocks: list[list[tuple[int, ...]]] = []
+) -> tuple[list[list[Block]], list[float]]:
+    """Fresh processes, one after another, until the median is known to 1 %: their blocks and ln medians (ns a call)."""
+    blocks: list[list[Block]] = []
     medians: list[float] = []
     cost_s = 0.0
     while len(medians) < MOST_PROCESSES and budget.fits(cost_s):
@@ -206,13 +215,20 @@ def _processes(
             rounds = [rig.round(entrants, number, setup.generator) for number in range(SOLO_ROUNDS)]
         finally:
             entrants[BASELINE].worker.close()
-        kept = [one.blocks[BASELINE].latency_ns for one in rounds if one.discarded is None and not one.lost]
+        kept = [one.blocks[BASELINE] for one in rounds if one.discarded is None and not one.lost]
         if kept:
             blocks.append(kept)
-            runs = sorted(run for block in kept for run in block)
-            medians.append(math.log(runs[len(runs) // 2]))
+            medians.append(item_value(_joined(kept), 1, Objective.LATENCY, rig.workload.weights))
         cost_s = budget.elapsed_s - before
     return blocks, medians
+
+
+def _joined(blocks: Sequence[Block]) -> Block:
+    """All runs of a process as one block."""
+    return Block(
+        latency_ns=tuple(run for block in blocks for run in block.latency_ns),
+        shapes=tuple(shape for block in blocks for shape in block.shapes),
+    )
 
 
 def _half_width(interval: Estimate) -> float:

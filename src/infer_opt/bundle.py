@@ -20,6 +20,8 @@ from infer_opt.config import GraphLevel, Provider, TrialConfig
 from infer_opt.errors import ConfigError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.machine.cpu import DOT_PRODUCT_SETS, isa
+from infer_opt.padding import padded
+from infer_opt.protocols import Session
 from infer_opt.results import Caution, Note
 from infer_opt.runtimes import open_runtime
 from infer_opt.serving import LoadedBundle, open_sessions
@@ -93,6 +95,8 @@ class Manifest:
     isa: tuple[str, ...]
     record: Mapping[str, Any]
     limits: BatchingLimits = field(default_factory=BatchingLimits)
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
 
 def load(
@@ -126,7 +130,13 @@ def load(
         )
     runtime = open_runtime(manifest.config.runtime)
     notes = foreign(manifest, runtime_version=runtime.version(), isa_here=isa())
-    session, more = open_sessions(manifest.config, lambda: runtime.open(manifest.artefact, manifest.config.options))
+    buckets = manifest.config.recipe.buckets
+
+    def open_one() -> Session:
+        session = runtime.open(manifest.artefact, manifest.config.options)
+        return padded(session, buckets, inputs=manifest.inputs, outputs=manifest.outputs)
+
+    session, more = open_sessions(manifest.config, open_one)
     notes += more
     for note in notes:
         warnings.warn(note.text, BundleWarning, stacklevel=2)
@@ -167,6 +177,8 @@ def read(folder: Path) -> Manifest:
             isa=tuple(data["isa"]),
             record=data["record"],
             limits=_limits(data.get("plan")),
+            inputs=_specs(data["inputs"]),
+            outputs=_specs(data["outputs"]),
         )
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise ModelError(f"{path} is damaged: {error}", hint="make the bundle again with infer-opt tune") from error
@@ -181,6 +193,15 @@ def _limits(plan: Mapping[str, Any] | None) -> BatchingLimits:
     """How far a plan batches. A bundle without one leaves it at what is usual."""
     told = {name: plan[name] for name in ("max_batch", "max_wait_s") if plan[name] is not None} if plan else {}
     return BatchingLimits(**told)
+
+
+def _specs(found: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            name=spec["name"], dtype=spec["dtype"], shape=None if spec["shape"] is None else tuple(spec["shape"])
+        )
+        for spec in found
+    )
 
 
 def check_files(manifest: Manifest) -> None:

@@ -41,7 +41,7 @@ from infer_opt.setting_up import Setup
 from infer_opt.standings import standings
 from infer_opt.stats.levels import SLOW
 from infer_opt.transforms.cache import MANIFEST_NAME
-from infer_opt.trials import Stock, quantiles_of, rate, within_limits
+from infer_opt.trials import Stock, rate, timings_of, within_limits
 
 MOST_SAMPLE_BYTES = 16_000_000  # inputs that travel with the bundle, so that its claim can be measured again
 
@@ -196,10 +196,14 @@ def pooled(result: TrialResult, key: str, confirmation: Confirmation | None) -> 
     epochs = [epoch.blocks[key] for epoch in confirmation.epochs if key in epoch.blocks] if confirmation else []
     if not epochs:
         return result
-    quantiles = quantiles_of([[block.latency_ns for block in blocks] for blocks in epochs])
-    median_ns = quantiles[0].value_ns or result.readings.quantile_ns(0.5) or math.nan
     whole = tuple(block for blocks in epochs for block in blocks)
-    readings = replace(result.readings, quantiles=quantiles, items_per_s=rate(result.config, whole, median_ns))
+    found = timings_of(epochs, result.readings.shapes)
+    readings = replace(
+        result.readings,
+        quantiles=found.quantiles,
+        shapes=found.shapes,
+        items_per_s=rate(result.config, whole, found.call_ns),
+    )
     return replace(result, readings=readings, blocks=whole)
 
 
@@ -288,10 +292,11 @@ def write_bundle(setup: Setup, tuning: Tuning, out: Path, *, keep_default: bool)
     record = {name: document[name] for name in kept} | {
         "model": {"path": str(rig.model.resolve()), "content_hash": rig.facts.content_hash},
         "dims": dict(rig.workload.dims),
+        "distributions": dict(rig.workload.distributions),
         "versions": dict(rig.machine.versions),
         "cautions": document["cautions"],
     }
-    default = _files(setup, tuning.baseline.config) if keep_default and not winner.recipe.is_stock else ()
+    default = _files(setup, tuning.baseline.config) if keep_default and not winner.recipe.keeps_file else ()
     bundle.write(
         out,
         bundle.Contents(
@@ -315,7 +320,7 @@ def write_bundle(setup: Setup, tuning: Tuning, out: Path, *, keep_default: bool)
 def _files(setup: Setup, config: TrialConfig) -> tuple[Path, ...]:
     """The artefact first, then the external data that it refers to."""
     artefact = setup.rig.artefact(config)
-    if config.recipe.is_stock:
+    if config.recipe.keeps_file:
         return (artefact, *(artefact.parent / name for name in setup.rig.facts.external_files))
     others = sorted(path for path in artefact.parent.rglob("*") if path.is_file())
     return (artefact, *(path for path in others if path != artefact and path.name != MANIFEST_NAME))
@@ -333,7 +338,12 @@ def epoch_from(record: Mapping[str, Any]) -> Epoch:
         values=record["values"],
         blocks={
             key: tuple(
-                Block(latency_ns=tuple(block["latency_ns"]), spacing_ns=block.get("spacing_ns")) for block in blocks
+                Block(
+                    latency_ns=tuple(block["latency_ns"]),
+                    spacing_ns=block.get("spacing_ns"),
+                    shapes=tuple(block.get("shapes", ())),
+                )
+                for block in blocks
             )
             for key, blocks in record["blocks"].items()
         },

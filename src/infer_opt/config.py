@@ -128,11 +128,15 @@ class Quantisation:
         return " ".join(words)
 
 
+Buckets = tuple[tuple[str, tuple[int, ...]], ...]  # dynamic dimension -> the sizes that inputs are filled up to
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What is done to a model file before a runtime opens it. The default does nothing.
 
-    The steps are applied in the order of the fields.
+    The steps are applied in the order of the fields. `buckets` are no step: they leave the file as it is, and fill up
+    the inputs of each call.
     """
 
     normalise: bool = False
@@ -141,15 +145,24 @@ class Recipe:
     quantise: Quantisation | None = None
     fp16: bool = False
     saved_level: GraphLevel | None = None
+    buckets: Buckets = ()
 
     def __post_init__(self) -> None:
         if self.fp16 and self.quantise is not None:
             raise ConfigError("a recipe is either fp16 or quantised, not both")
+        for name, sizes in self.buckets:
+            if not sizes or sizes[0] < 1 or list(sizes) != sorted(set(sizes)):
+                raise ConfigError(f"the buckets of {name} must be sizes above 0 that ascend, got {list(sizes)}")
 
     @property
     def is_stock(self) -> bool:
-        """Whether the artefact is the model as given."""
+        """Whether nothing is done to the model."""
         return self == Recipe()
+
+    @property
+    def keeps_file(self) -> bool:
+        """Whether the artefact is the model as given: of buckets the file knows nothing."""
+        return dataclasses.replace(self, buckets=()) == Recipe()
 
     @property
     def label(self) -> str:
@@ -159,6 +172,7 @@ class Recipe:
         words += [self.quantise.label] if self.quantise is not None else []
         words += ["fp16"] * self.fp16
         words += [f"saved-{self.saved_level}"] * (self.saved_level is not None)
+        words += [f"padded {name} to {'/'.join(map(str, sizes))}" for name, sizes in self.buckets]
         return " + ".join(words) or "as given"
 
 
@@ -270,6 +284,8 @@ class TrialConfig:
             del data["options"]["bf16"]
         if data["instances"] == 1:
             del data["instances"]
+        if not data["recipe"]["buckets"]:
+            del data["recipe"]["buckets"]
         return data
 
     @classmethod
@@ -292,6 +308,7 @@ class TrialConfig:
                     },
                     calibration=None if calibration is None else Calibration(calibration),
                 )
+            recipe["buckets"] = tuple((name, tuple(sizes)) for name, sizes in recipe.get("buckets", ()))
             for fields, name in ((recipe, "saved_level"), (options, "graph_level")):
                 fields[name] = None if fields[name] is None else GraphLevel(fields[name])
             options["provider"] = Provider(options["provider"])
@@ -310,13 +327,45 @@ class TrialConfig:
             ) from error
 
 
+Distribution = tuple[tuple[int, float], ...]  # size of a dimension -> share of the calls; the shares add up to 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """One of several shapes that a model is called with: the sizes that tell it from the others, and its share."""
+
+    dims: tuple[tuple[str, int], ...]
+    weight: float
+
+    @property
+    def label(self) -> str:
+        """For people: `seq=16`."""
+        return ", ".join(f"{name}={size}" for name, size in self.dims)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """The shapes a model is called with: a size for each named dynamic dimension besides the batch."""
+    """The shapes a model is called with: a size for each named dynamic dimension besides the batch.
+
+    With `distributions` it is called with several `shapes`, every combination of their sizes; `dims` are the sizes that
+    all of them have in common then.
+    """
 
     dims: tuple[tuple[str, int], ...] = ()
+    distributions: tuple[tuple[str, Distribution], ...] = ()
+    shapes: tuple[Shape, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Dimension name -> size."""
+        """Dimension name -> size, of those with one size."""
         return dict(self.dims)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The shapes' shares of the calls; none where there is but one shape."""
+        return tuple(shape.weight for shape in self.shapes)
+
+    def filled_up(self, buckets: Buckets) -> Self:
+        """With one size for each dimension that has one bucket."""
+        sizes = tuple((name, found[0]) for name, found in buckets if len(found) == 1)
+        return dataclasses.replace(self, dims=self.dims + sizes)

@@ -55,10 +55,11 @@ class ClockCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmUpPlan:
-    """How long to warm up. `drop_above_ns` ends it early for what is hopelessly slow after 3 runs."""
+    """How long to warm up, in time and runs. `drop_above_ns` ends it early for what is hopelessly slow after 3 runs."""
 
     least_ns: int = 200 * MS
     cap_ns: int = 3_000 * MS
+    cap_runs: int = CAP_RUNS
     drop_above_ns: float | None = None
 
 
@@ -145,7 +146,7 @@ def warm_up(
     session: Runnable, feeds: Sequence[Feeds], *, plan: WarmUpPlan, cost: ClockCost,
     clock: Clock = time.perf_counter_ns, block: BlockOf | None = None,
 ) -> WarmUp:  # fmt: skip
-    """Run until the run times stop drifting by MSER-5, or the cap of `plan` and 100 runs is reached.
+    """Run until the run times stop drifting by MSER-5, or the caps of `plan` are reached.
 
     `block` gives a block as `measure_block` does, of `session` unless given.
     """
@@ -169,7 +170,7 @@ def warm_up(
                 break  # a run that takes a second or more must not warm up for minutes
         steady = has_steady_state(_logs(recent), before=_logs(before))
         elapsed_ns = clock() - begin
-        if elapsed_ns >= SLOW_CAPS * plan.cap_ns or (elapsed_ns >= plan.cap_ns and runs >= CAP_RUNS):
+        if elapsed_ns >= SLOW_CAPS * plan.cap_ns or (elapsed_ns >= plan.cap_ns and runs >= plan.cap_runs):
             break
     return WarmUp(latency_ns=_middle(recent), runs=runs, is_steady=steady)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from infer_opt.config import Objective, Recipe, TrialConfig
+from infer_opt.config import Objective, Recipe, Shape, TrialConfig
 from infer_opt.facts import MachineFacts, ModelFacts
 
 
@@ -14,11 +14,13 @@ class Block:
     """Consecutive timed runs in one worker: nanoseconds a run, in the order they happened.
 
     Of several instances at once, thread by thread; `spacing_ns` is then the wall time over the runs that all of them
-    did in it, in ns. None for one instance, whose runs follow each other.
+    did in it, in ns. None for one instance, whose runs follow each other. `shapes` are the positions of the runs'
+    shapes in the workload's; empty where it has but one.
     """
 
     latency_ns: tuple[int, ...]
     spacing_ns: int | None = None
+    shapes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,24 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShapeReadings:
+    """What a configuration takes in one of several shapes: `weight` of all calls have it.
+
+    `first_seen_ns` is the first call in that shape in a fresh process, after calls in others; in the first shape of
+    the workload it is the first call of all.
+    """
+
+    shape: Shape
+    quantiles: tuple[Quantile, ...]
+    first_seen_ns: int
+
+    @property
+    def median_ns(self) -> float | None:
+        """p50 in this shape."""
+        return next((quantile.value_ns for quantile in self.quantiles if quantile.q == 0.5), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """What one trial was seen to do.
 
@@ -121,6 +141,9 @@ class Readings:
     their spacing; `open_ns` and `first_run_ns` are cold
     start; RSS from /proc/PID/status (VmHWM, VmRSS); `cpu_cores_running` and `cpu_cores_after` are process CPU time over
     wall time, during runs and in the 200 ms after them (spinning); device readings from NVML, energy in joules a run.
+
+    Where a model is called with several `shapes`, `quantiles` are of the mixture, and `items_per_s` = batch / expected
+    time, which is the medians of the shapes weighted by their shares.
     """
 
     quantiles: tuple[Quantile, ...]
@@ -136,6 +159,16 @@ class Readings:
     gpu_utilisation: float | None = None
     power_watts: float | None = None
     energy_joules: float | None = None
+    shapes: tuple[ShapeReadings, ...] = ()
+
+    @property
+    def expected_ns(self) -> float | None:
+        """The expected time a call over several shapes; None where there is one, or a median is not known."""
+        medians = [one.median_ns for one in self.shapes]
+        known = [median for median in medians if median is not None]
+        if not known or len(known) < len(medians):
+            return None
+        return sum(one.shape.weight * median for one, median in zip(self.shapes, known, strict=True))
 
     def quantile_ns(self, q: float) -> float | None:
         """The latency at `q` (0.5 is the median), or None without the evidence for it."""

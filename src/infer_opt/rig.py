@@ -19,6 +19,7 @@ from infer_opt.workers.process import WorkerProcess, run_task
 from infer_opt.workers.rounds import Entrant, Round, Watch, measure_round
 
 BASELINE, CLONE = "baseline", "clone"  # the keys of the two stock sessions in every race and epoch
+ROTATING, FEWEST_ROTATING = 16, 4  # inputs that take turns while timing
 WARM_UP_CPU = WarmUpPlan(least_ns=200_000_000, cap_ns=3_000_000_000)
 ENERGY_S = 1.5  # of runs: the device counts energy in steps of up to a tenth of a second
 WARM_UP_CUDA = WarmUpPlan(least_ns=500_000_000, cap_ns=10_000_000_000)
@@ -75,12 +76,13 @@ class Rig:
             StorageError: it cannot be written.
         """
         recipe, provider = config.recipe, config.options.provider
-        if recipe.is_stock:
+        if recipe.keeps_file:
             return self.model
+        workload = self.workload.filled_up(recipe.buckets)
         key = artefact_key(
             self.facts.content_hash,
             recipe,
-            workload=self.workload,
+            workload=workload,
             calibration_hash=self.calibration_hash,
             provider=provider,
             machine=self.machine.fingerprint,
@@ -92,7 +94,7 @@ class Rig:
                 self.model,
                 recipe,
                 folder=folder,
-                workload=self.workload,
+                workload=workload,
                 calibration=self.calibration,
                 provider=provider,
                 timeout_s=self.build_timeout_s,
@@ -112,6 +114,11 @@ class Rig:
                     options=config.options,
                     feeds=self.feeds[config.batch],
                     instances=config.instances,
+                    timed=self._timed,
+                    shapes=max(1, len(self.workload.shapes)),
+                    buckets=config.recipe.buckets,
+                    inputs=self.facts.inputs,
+                    outputs=self.facts.outputs,
                 )
             )
         except BaseException:
@@ -119,6 +126,12 @@ class Rig:
             raise
         size = self.facts.size_bytes if artefact == self.model else artefact_bytes(artefact)
         return Starting(config=config, worker=worker, artefact=artefact, artefact_bytes=size, began_s=begin)
+
+    @property
+    def _timed(self) -> int:
+        """Inputs that rotate: 16, and of several shapes at least four of each."""
+        shapes = max(1, len(self.workload.shapes))
+        return max(ROTATING // shapes, FEWEST_ROTATING) * shapes
 
     def warm_up_plan(self, config: TrialConfig, drop_above_ns: float | None = None) -> WarmUpPlan:
         """How long `config` warms up, by its provider."""
@@ -181,6 +194,7 @@ class Rig:
             generator=generator,
             watch=self.watch,
             timeout_s=self.timeout_s,
+            weights=self.workload.weights,
         )
 
     def _settle(self, starting: "Starting") -> Opened:

@@ -16,7 +16,7 @@ from typing import Any
 
 import platformdirs
 
-from infer_opt.config import Objective, Provider
+from infer_opt.config import Buckets, Distribution, Objective, Provider
 from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.machine.cpu import has_vnni
@@ -28,6 +28,7 @@ from infer_opt.preparing import Availability, Prepared
 from infer_opt.results import Caution, Frontier, Note
 from infer_opt.rig import Limits, Rig
 from infer_opt.runtimes import ENGINES
+from infer_opt.search.paddings import paddings
 from infer_opt.search.space import Surroundings
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.transforms.prospects import fusable_types, quantisable
@@ -48,7 +49,8 @@ LARGEST_BATCH = (
 class Request:
     """What the user asked for. `providers` is empty for every one that works here.
 
-    `ready_feeds` stand in for `inputs` where a bundle brings batched inputs of its own.
+    `ready_feeds` stand in for `inputs` where a bundle brings batched inputs of its own. `dims` give a dimension one
+    size, `distributions` several with their shares of the calls.
     """
 
     model: Path
@@ -63,6 +65,7 @@ class Request:
     custom_ops: tuple[str, ...] = ()
     seed: int = 0
     runtime: str = "onnx"
+    distributions: Mapping[str, Distribution] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.objective is not Objective.THROUGHPUT and len(self.batches) > 1:
@@ -78,6 +81,8 @@ class Request:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types: what is kept with the results."""
         data = dataclasses.asdict(self)
+        if not self.distributions:
+            del data["distributions"]  # as before there was such a choice: keys stay what they were
         paths = {name: data[name] for name in ("model", "inputs", "ready_feeds")}
         return data | {name: None if path is None else str(path) for name, path in paths.items()}
 
@@ -144,6 +149,7 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
         seed=request.seed,
         ready=request.ready_feeds,
         optional=unnamed,
+        distributions=dict(request.distributions),
     )
     batches = tuple(batch for batch in batches if batch in prepared.feeds or batch not in unnamed)
     if not CAN_FREEZE:
@@ -244,6 +250,8 @@ def _surroundings(
     batches: Sequence[int], engines: tuple[str, ...],
 ) -> Surroundings:  # fmt: skip
     operators = dict(facts.operators)
+    padded, spread = _paddings(request, prepared), bool(request.distributions)
+    named = {*request.dims, *request.distributions}
     return Surroundings(
         providers=tuple(providers),
         usable_cores=machine.usable_cores,
@@ -253,7 +261,9 @@ def _surroundings(
         has_vnni=has_vnni(machine.isa),
         has_bf16=bool({"avx512_bf16", "amx_bf16"} & set(machine.isa)),
         # A bundle with fixed shapes takes no others: only for sizes that the user named.
-        has_free_shapes=bool(request.dims) and set(prepared.workload.sizes) <= set(request.dims),
+        has_free_shapes=bool(named) and set(prepared.workload.sizes) <= named and (bool(padded) or not spread),
+        is_mixture=spread,
+        paddings=padded,
         can_calibrate=prepared.calibration is not None,
         is_old_graph=facts.opset < OLD_OPSET or facts.ir_version < OLD_IR,
         dynamic_operators=quantisable(operators),
@@ -262,6 +272,13 @@ def _surroundings(
         custom_ops=request.custom_ops,
         engines=engines,
     )
+
+
+def _paddings(request: Request, prepared: Prepared) -> tuple[Buckets, ...]:
+    """None where a further dimension follows from one of the distribution: it would have to be filled up as well."""
+    shapes = prepared.workload.shapes
+    follows = bool(shapes) and {name for name, _ in shapes[0].dims} != set(request.distributions)
+    return () if follows else paddings(request.distributions)
 
 
 def _engines(request: Request) -> dict[str, str]:

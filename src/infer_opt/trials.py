@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from infer_opt.config import Objective, Provider, TrialConfig
-from infer_opt.errors import EvidenceError, InferOptError, ModelError, StorageError
+from infer_opt.errors import InferOptError, ModelError, StorageError
 from infer_opt.machine.cpu import has_vnni
 from infer_opt.measure import WarmUp
 from infer_opt.results import (
@@ -19,12 +19,14 @@ from infer_opt.results import (
     Parity,
     Quantile,
     Readings,
+    ShapeReadings,
     Trial,
     TrialFailure,
     TrialResult,
 )
 from infer_opt.rig import BASELINE, Rig, Starting, misplaced, require_placement
 from infer_opt.stats.intervals import hodges_lehmann, hodges_lehmann_error
+from infer_opt.stats.mixtures import Timings, timings
 from infer_opt.stats.tails import quantile
 from infer_opt.workers.messages import Check, CheckStale, CpuUse, Evaluate, Opened, Record, Warm, WatchCpu
 from infer_opt.workers.process import WorkerError, WorkerProcess
@@ -193,13 +195,15 @@ def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) 
     """Everything else that is read of a trial. The worker is live; the last thing asked of it."""
     worker, config = starting.worker, starting.config
     use, device = _watch(rig, worker, config)
-    quantiles = quantiles_of([[block.latency_ns for block in blocks]])
-    median_ns = quantiles[0].value_ns
-    if median_ns is None:
-        raise EvidenceError("no run was timed")
+    seen = [
+        ShapeReadings(shape=shape, quantiles=(), first_seen_ns=first_ns)
+        for shape, first_ns in zip(rig.workload.shapes, opened.first_seen_ns, strict=True)
+    ]
+    found = timings_of([blocks], seen)
     return Readings(
-        quantiles=quantiles,
-        items_per_s=rate(config, blocks, median_ns),
+        quantiles=found.quantiles,
+        shapes=found.shapes,
+        items_per_s=rate(config, blocks, found.call_ns),
         open_ns=opened.open_ns,
         first_run_ns=opened.first_run_ns,
         artefact_bytes=starting.artefact_bytes,
@@ -238,6 +242,11 @@ def _watch(rig: Rig, worker: WorkerProcess, config: TrialConfig) -> tuple[CpuUse
         "power": during.get("gpu0.power_watts"),
         "energy": None if begin is None or end is None else (end - begin) / use.runs,
     }
+
+
+def timings_of(processes: Sequence[Sequence[Block]], shapes: Sequence[ShapeReadings]) -> Timings:
+    """p50, p90, p95 and p99 over process -> block, and of each of `shapes`."""
+    return timings(processes, shapes, levels=QUANTILES)
 
 
 def quantiles_of(processes: Sequence[Sequence[Sequence[int]]]) -> tuple[Quantile, ...]:
@@ -387,8 +396,9 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
 
 
 def _checked(opened: Opened) -> int:
-    """On how many inputs parity is checked: fewer of a slow model's."""
-    return max(FEWEST_CHECKED, min(MOST_CHECKED, int(CHECK_NS / max(1, opened.first_run_ns))))
+    """On how many inputs parity is checked: fewer of a slow model's, but one of each shape at least."""
+    slowest_ns = max(1, opened.first_run_ns, *opened.first_seen_ns)
+    return max(FEWEST_CHECKED, len(opened.first_seen_ns), min(MOST_CHECKED, int(CHECK_NS / slowest_ns)))
 
 
 def require_reference(rig: Rig, stock: TrialConfig, generator: random.Random) -> None:

@@ -10,6 +10,7 @@ from infer_opt.config import (
     Quantisation,
     Recipe,
     SessionOptions,
+    Shape,
     Spin,
     TrialConfig,
 )
@@ -35,6 +36,7 @@ from infer_opt.results import (
     Readings,
     Search,
     Severity,
+    ShapeReadings,
     Standing,
     TrialFailure,
     TrialResult,
@@ -248,6 +250,47 @@ FASTER = Tuning(
     ),
 )
 
+LENGTHS = ((16, 0.5), (128, 0.3), (384, 0.2))
+
+
+def by_shape(trial: TrialResult, medians_ms: tuple[float, ...], first_ms: tuple[float, ...]) -> TrialResult:
+    """The trial with readings of three lengths."""
+    shapes = tuple(
+        ShapeReadings(
+            shape=Shape(dims=(("sequence", length),), weight=share),
+            quantiles=(
+                Quantile(q=0.5, value_ns=median * MS, low_ns=median * 0.98 * MS, high_ns=median * 1.02 * MS),
+                Quantile(q=0.99, value_ns=None, missing_runs=350),
+            ),
+            first_seen_ns=round(first * MS),
+        )
+        for (length, share), median, first in zip(LENGTHS, medians_ms, first_ms, strict=True)
+    )
+    return replace(trial, readings=replace(trial.readings, shapes=shapes))
+
+
+STOCK_BY_SHAPE = by_shape(STOCK, (3.31, 16.6, 52.9), (17.2, 61.4, 215.0))
+PADDED = by_shape(
+    replace(
+        WINNER, config=replace(WINNER.config, recipe=Recipe(quantise=DYNAMIC, buckets=(("sequence", (128, 384)),)))
+    ),
+    (6.1, 6.0, 30.2),
+    (44.0, 6.3, 98.1),
+)
+
+BY_SHAPE = replace(
+    FASTER,
+    baseline=STOCK_BY_SHAPE,
+    winner=PADDED,
+    comparison=comparison(PADDED.config, Verdict.FASTER, (1.94, 1.88, 2.01)),
+    standings=(
+        Standing(trial=STOCK_BY_SHAPE, fate="stock", reason="the settings that all others are measured against"),
+        Standing(trial=PADDED, fate="winner", reason="proven faster", on_pareto_front=True),
+    ),
+    notes=(),
+    frontiers=(),
+)
+
 NO_FASTER = Tuning(
     verdict=TuningVerdict.NO_FASTER,
     reason="the fastest rival is within what two copies of stock differ by",
@@ -368,6 +411,13 @@ BENCHMARK = Benchmark(
     claim="2.31x faster than stock [2.10 to 2.52]",
     machine=MACHINE,
     notes=(Note(caution=Caution.OTHER_MACHINE, text="the bundle was made on another machine"),),
+)
+
+AGAINST_BY_SHAPE = replace(
+    BENCHMARK,
+    trial=PADDED,
+    reference_trial=STOCK_BY_SHAPE,
+    comparison=comparison(PADDED.config, Verdict.FASTER, (1.94, 1.88, 2.01)),
 )
 
 ALONE = Benchmark(

@@ -16,12 +16,12 @@ from driving import wait_for
 from infer_opt.config import SessionOptions
 from infer_opt.errors import ConfigError, InferOptError, ModelError
 from infer_opt.models.feeds import save_feeds
-from infer_opt.models.inputs import synthesise
+from infer_opt.models.inputs import synthesise, synthesise_shapes
 from infer_opt.models.inspecting import inspect
 from infer_opt.results import Block, FailureKind
 from infer_opt.workers.messages import Call, Check, Evaluate, Measure, Open, Opened, Record
 from infer_opt.workers.process import WorkerError, WorkerMemoryError, WorkerProcess, WorkerTimeoutError, run_task
-from zoo import mlp, save
+from zoo import attention_block, mlp, save
 
 MISBEHAVING = Path(__file__).parents[1] / "misbehaving.py"
 
@@ -284,3 +284,32 @@ def test_no_worker_outlives_a_tuner_that_was_killed_not_even_a_stopped_one() -> 
         tuner.wait()
 
     wait_for("the workers to end", lambda: all(is_gone(pid) for pid in pids), seconds=5)
+
+
+def test_a_worker_of_several_padded_shapes_times_the_first_call_in_each(worker: WorkerProcess, tmp_path: Path) -> None:
+    model, feeds = save(attention_block(), tmp_path / "attention.onnx"), tmp_path / "feeds.npz"
+    facts = inspect(model)
+    spread = {"seq": ((4, 0.5), (16, 0.5))}
+    parts = [part.batched(1, count=4) for part in synthesise_shapes(facts, dims={}, distributions=spread, seed=0)]
+    save_feeds(feeds, [feed for turn in zip(*parts, strict=True) for feed in turn])
+    command = Open(
+        runtime="onnx",
+        artefact=model,
+        options=SessionOptions(intra_threads=1),
+        feeds=feeds,
+        timed=8,
+        shapes=2,
+        buckets=(("seq", (16,)),),
+        inputs=facts.inputs,
+        outputs=facts.outputs,
+    )
+
+    answer = worker.ask(command, timeout_s=60)
+    block = worker.ask(Measure(start=0), timeout_s=60)
+
+    assert isinstance(answer, Opened)
+    assert isinstance(block, Block)
+    assert answer.first_seen_ns[0] == answer.first_run_ns
+    assert len(answer.first_seen_ns) == 2
+    assert min(answer.first_seen_ns) > 0
+    assert set(block.shapes) == {0, 1}

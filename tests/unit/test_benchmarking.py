@@ -387,6 +387,33 @@ def test_a_bundle_brings_its_sizes_and_its_samples_unless_the_user_names_others(
     assert (given.ready_feeds, given.inputs) == (None, Path("mine.npz"))
 
 
+def test_a_bundle_brings_its_distribution_unless_the_user_names_sizes(table: Bench) -> None:
+    shares = {"time": [[16, 0.75], [128, 0.25]]}
+    folder = table.bundle(TUNED, record={"distributions": shares})
+
+    table.run(folder)
+    table.run(folder, dims={"seq": 8})
+    table.run(folder, inputs=Path("mine.npz"))
+    table.run(folder, distributions={"time": ((8, 0.5), (16, 0.5))})
+
+    own, sized, given, other = [dict(request.distributions) for request in table.requests]
+    assert own == given == {"time": ((16, 0.75), (128, 0.25))}
+    assert sized == {}
+    assert other == {"time": ((8, 0.5), (16, 0.5))}
+
+
+def test_a_bundle_that_only_fills_up_inputs_is_compared_with_stock_on_its_own_file(table: Bench) -> None:
+    padded = TrialConfig(recipe=Recipe(buckets=(("seq", (128,)),)))
+    table.world.latency_ns = {padded: 0.8 * MS}
+
+    found = table.run(table.bundle(padded))
+
+    assert table.requests[0].model.name == "model.onnx"
+    assert found.claim_holds
+    assert found.trial.config == padded
+    assert {worker.config for worker in table.world.workers} == {STOCK, padded}, "it is measured as it is applied"
+
+
 # What load would refuse
 
 

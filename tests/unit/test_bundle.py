@@ -19,12 +19,14 @@ import infer_opt
 import zoo
 from fakes import MODEL
 from infer_opt.bundle import BundleWarning, Contents, Manifest, check_target, foreign, is_bundle, read, write
-from infer_opt.config import GraphLevel, Provider, Quantisation, Recipe, SessionOptions, TrialConfig
+from infer_opt.config import GraphLevel, Provider, Quantisation, Recipe, SessionOptions, TrialConfig, Workload
 from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.machine.cpu import isa
 from infer_opt.models.feeds import load_feeds, save_feeds
+from infer_opt.models.inspecting import inspect
 from infer_opt.results import Caution
 from infer_opt.runtimes import open_runtime
+from infer_opt.transforms.apply import build
 
 ONE_THREAD = TrialConfig(options=SessionOptions(intra_threads=1, io_binding=True))
 X = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
@@ -577,3 +579,27 @@ def test_a_parent_that_cannot_be_a_folder_is_an_error_of_storage(tmp_path: Path)
 
     with pytest.raises(StorageError, match="cannot be written"):
         check_target(tmp_path / "file" / "out", force=False)
+
+
+# Padding
+
+
+def test_a_bundle_with_buckets_fills_up_what_it_is_given_and_cuts_back_what_it_answers(tmp_path: Path) -> None:
+    model = zoo.save(zoo.attention_block(), tmp_path / "attention.onnx")
+    facts, config = inspect(model), TrialConfig(recipe=Recipe(fixed_shapes=True, buckets=(("seq", (32,)),)))
+    workload = Workload().filled_up(config.recipe.buckets)
+    artefact = build(model, config.recipe, folder=tmp_path / "built", workload=workload)
+    write(
+        tmp_path / "out",
+        contents(artefact, config=config, files=(artefact,), inputs=facts.inputs, outputs=facts.outputs),
+    )
+    feed = {"input_ids": np.arange(10).reshape(2, 5), "attention_mask": np.ones((2, 5), np.int64)}
+    stock = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+
+    with infer_opt.load(tmp_path / "out") as session:
+        assert str(session.inputs[0]) == "input_ids: int64[batch, seq]"
+        found = session.run(feed)["hidden"]
+        together = session.submit(feed).result(timeout=30)["hidden"]
+
+    np.testing.assert_allclose(found, stock.run(None, feed)[0], atol=1e-5)
+    np.testing.assert_allclose(together, found, atol=1e-5)

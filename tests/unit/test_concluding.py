@@ -532,3 +532,13 @@ def test_quantiles_without_evidence_stay_none_in_a_pool() -> None:
 
     assert [type(one) for one in quantiles] == [Quantile] * 4
     assert [one.value_ns for one in quantiles] == [MS, None, None, None]
+
+
+def test_epochs_keep_which_shape_each_run_was_of_and_older_ones_can_be_read() -> None:
+    blocks = {BASELINE: (Block(latency_ns=(1, 9), shapes=(0, 1)),)}
+    whole = Epoch(values={}, blocks=blocks, rounds=1, discarded=0, setup_s=0.0, cost_s=0.0)
+    record = json.loads(json.dumps(epoch_record(whole)))
+
+    assert epoch_from(record) == whole
+    del record["blocks"][BASELINE][0]["shapes"]
+    assert epoch_from(record).blocks[BASELINE] == (Block(latency_ns=(1, 9)),)

@@ -117,6 +117,7 @@ def test_every_field_counts_in_the_key() -> None:
             "quantise": STATIC,
             "fp16": True,
             "saved_level": GraphLevel.ALL,
+            "buckets": (("seq", (16, 128)),),
         },
     )
     options = each_change(
@@ -184,6 +185,10 @@ def test_what_another_release_wrote_is_refused(damage: Any) -> None:
         (lambda: SessionOptions(nhwc=False), "do not apply to the provider cpu"),
         (lambda: SessionOptions(cudnn_search="default"), "do not apply to the provider cpu"),
         (lambda: Recipe(fp16=True, quantise=Quantisation()), "not both"),
+        (lambda: Recipe(buckets=(("seq", ()),)), r"must be sizes above 0 that ascend, got \[\]"),
+        (lambda: Recipe(buckets=(("seq", (0, 8)),)), "must be sizes above 0 that ascend"),
+        (lambda: Recipe(buckets=(("seq", (16, 8)),)), "must be sizes above 0 that ascend"),
+        (lambda: Recipe(buckets=(("seq", (8, 8)),)), "must be sizes above 0 that ascend"),
     ],
 )
 def test_contradictions_are_refused(make: Any, part: str) -> None:
@@ -209,6 +214,31 @@ def test_labels_say_only_what_differs_from_stock() -> None:
 def test_only_the_empty_recipe_is_stock() -> None:
     assert Recipe().is_stock
     assert not any(config.recipe.is_stock for config in CONFIGS[1:4])
+
+
+def test_buckets_come_back_and_leave_other_keys_as_they_were() -> None:
+    padded = TrialConfig(recipe=Recipe(buckets=(("seq", (16, 128)), ("past", (8,)))))
+
+    assert TrialConfig.from_dict(json.loads(json.dumps(padded.to_dict()))) == padded
+    assert padded.label == "padded seq to 16/128 + padded past to 8"
+    assert "buckets" not in TrialConfig().to_dict()["recipe"]
+    assert TrialConfig().key == "3751611f31e3b5c6"  # that of releases before there were buckets
+
+
+def test_buckets_leave_the_file_as_it_is() -> None:
+    padded = Recipe(buckets=(("seq", (128,)),))
+
+    assert padded.keeps_file
+    assert Recipe().keeps_file
+    assert not padded.is_stock
+    assert not dataclasses.replace(padded, fixed_shapes=True).keeps_file
+
+
+def test_only_a_dimension_with_one_bucket_has_one_size() -> None:
+    workload = Workload(dims=(("past", 4),))
+
+    assert workload.filled_up((("seq", (128,)), ("width", (8, 16)))).sizes == {"past": 4, "seq": 128}
+    assert workload.filled_up(()) == workload
 
 
 def test_a_workload_gives_sizes_by_name() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fakes import MACHINE, MODEL, World, make_rig
-from infer_opt.config import Objective, Provider, Workload
+from infer_opt.config import Objective, Provider, Shape, Workload
 from infer_opt.errors import ConfigError, EvidenceError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import ModelFacts
 from infer_opt.preparing import Availability, Prepared
@@ -437,3 +437,35 @@ def test_a_cache_that_cannot_be_written_is_an_error_of_storage(monkeypatch: pyte
         pass
 
     assert caught.value.hint == "set INFER_OPT_CACHE to another folder"
+
+
+# Distributions
+
+SPREAD = {"seq": ((16, 0.5), (128, 0.5))}
+
+
+def of_two_shapes(*names: str) -> Workload:
+    shapes = tuple(Shape(dims=tuple((name, size) for name in names), weight=0.5) for size in (16, 128))
+    return Workload(distributions=tuple(SPREAD.items()), shapes=shapes)
+
+
+def test_padding_is_tried_where_sizes_have_a_distribution(rigged: Callable[..., Setup], tmp_path: Path) -> None:
+    spread = request(distributions=SPREAD)
+    setup = rigged(spread, prepare=prepared(tmp_path, workload=of_two_shapes("seq")))
+    follows = rigged(spread, prepare=prepared(tmp_path, workload=of_two_shapes("seq", "past + seq")))
+
+    assert setup.surroundings.paddings == ((("seq", (128,)),),)
+    assert setup.surroundings.has_free_shapes
+    assert not follows.surroundings.has_free_shapes
+    assert follows.surroundings.paddings == (), "what follows from a size would have to be filled up as well"
+    assert rigged(request(dims={"seq": 128})).surroundings.paddings == ()
+
+
+def test_a_distribution_is_part_of_what_a_tuning_is_known_by(rigged: Callable[..., Setup]) -> None:
+    rig = rigged().rig
+    plain, spread = request(), request(distributions=SPREAD)
+    other = request(distributions={"seq": ((16, 0.6), (128, 0.4))})
+
+    assert len({one.key(rig, {}) for one in (plain, spread, other)}) == 3
+    assert len({one.subject(rig) for one in (plain, spread, other)}) == 3
+    assert "distributions" not in plain.to_dict()

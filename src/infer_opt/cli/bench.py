@@ -53,10 +53,12 @@ def command(
     from infer_opt.setting_up import Request
 
     time = Budget(total_s=parse_duration(budget))
+    sizes, distributions = parse_dims(dims)
     request = Request(
         model=model,
         inputs=inputs,
-        dims=parse_dims(dims),
+        dims=sizes,
+        distributions=distributions,
         batches=parse_batches(batch),
         objective=Objective(objective),
         providers=parse_providers(provider),

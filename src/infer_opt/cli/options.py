@@ -1,5 +1,6 @@
 """What commands share: option types, the request that they add up to, and signals."""
 
+import math
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from infer_opt.config import Objective, Provider
+from infer_opt.config import Distribution, Objective, Provider
 from infer_opt.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,7 +37,9 @@ def workload_options(function: Function) -> Function:
             help="Real inputs: one array per input, the first axis samples. Without it, inputs are made up.",
         ),
         click.option(
-            "--dim", "dims", multiple=True, metavar="NAME=VALUE", help="Size of a named dynamic dimension; repeatable.",
+            "--dim", "dims", multiple=True, metavar="NAME=SIZE[:SHARE],...",
+            help="Size of a named dynamic dimension; several with their shares of the calls tune for a distribution, "
+            "as in seq=16:0.5,128:0.5. Repeatable.",
         ),
         click.option(
             "--batch", default="", metavar="N[,N...]",
@@ -61,19 +64,45 @@ def workload_options(function: Function) -> Function:
     return function
 
 
-def parse_dims(pairs: tuple[str, ...]) -> Mapping[str, int]:
-    """`("seq=128",)` as a mapping.
+def parse_dims(pairs: tuple[str, ...]) -> tuple[Mapping[str, int], Mapping[str, Distribution]]:
+    """`("past=64", "seq=16:1,128:3")` as the sizes {past: 64} and the distributions {seq: ((16, 0.25), (128, 0.75))}.
+
+    Shares are made to add up to 1; sizes without one have equal shares.
 
     Raises:
-        ConfigError: not NAME=VALUE with a whole number above 0.
+        ConfigError: not NAME=SIZE with whole numbers above 0, shares that are not numbers above 0, or anything twice.
     """
-    dims = {}
+    dims, distributions = dict[str, int](), dict[str, Distribution]()
     for pair in pairs:
-        name, equals, value = pair.rpartition("=")
-        if not equals or not name or not value.strip().isdecimal() or int(value) < 1:
-            raise ConfigError(f"--dim {pair} is not NAME=VALUE", hint="such as --dim seq=128")
-        dims[name.strip()] = int(value)
-    return dims
+        name, equals, values = (part.strip() for part in pair.rpartition("="))
+        parts = [part.strip() for part in values.split(",")]
+        sizes = [part.partition(":")[0].strip() for part in parts]
+        if not equals or not name or any(not size.isdecimal() or int(size) < 1 for size in sizes):
+            raise ConfigError(f"--dim {pair} is not NAME=VALUE", hint="such as --dim seq=128, or seq=16:0.5,128:0.5")
+        if name in dims or name in distributions:
+            raise ConfigError(f"--dim {name} is given twice", hint=f"name all sizes at once: --dim {name}=16,128")
+        found = dict(zip(map(int, sizes), _shares(pair, parts), strict=True))
+        if len(found) < len(parts):
+            raise ConfigError(f"--dim {pair} names a size twice", hint="add up its shares")
+        if len(found) == 1:
+            dims[name] = next(iter(found))
+        else:
+            distributions[name] = tuple(found.items())
+    return dims, distributions
+
+
+def _shares(pair: str, parts: list[str]) -> list[float]:
+    given = [part.partition(":")[1:] for part in parts]
+    if any(bool(colon) != bool(given[0][0]) for colon, _ in given):
+        raise ConfigError(f"--dim {pair} gives a share to some sizes only", hint="give one to every size, or to none")
+    try:
+        weights = [float(share) if colon else 1.0 for colon, share in given]
+    except ValueError as error:
+        raise ConfigError(f"--dim {pair} has a share that is no number", hint="such as seq=16:0.5,128:0.5") from error
+    total = sum(weights)
+    if not all(0 < weight < math.inf for weight in weights) or not total < math.inf:
+        raise ConfigError(f"--dim {pair} has a share that is not above 0", hint="leave out sizes that do not occur")
+    return [weight / total for weight in weights]
 
 
 def parse_batches(text: str) -> tuple[int, ...]:

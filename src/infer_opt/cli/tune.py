@@ -116,10 +116,12 @@ def command(
 
     chosen = load_preset(preset)
     time = Budget(total_s=parse_duration(budget or chosen.budget))
+    sizes, distributions = parse_dims(dims)
     request = Request(
         model=model,
         inputs=inputs,
-        dims=parse_dims(dims),
+        dims=sizes,
+        distributions=distributions,
         batches=parse_batches(batch),
         objective=Objective(objective),
         limits=Limits(

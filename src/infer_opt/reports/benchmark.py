@@ -6,7 +6,7 @@ from tabulate import tabulate
 
 from infer_opt.config import Objective
 from infer_opt.errors import ConfigError
-from infer_opt.reports import Format, sentences
+from infer_opt.reports import Format, sentences, shapes
 from infer_opt.reports.columns import broken
 from infer_opt.reports.documents import benchmark_document, to_json
 from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, ratio_and_interval, size
@@ -65,10 +65,16 @@ def render(benchmark: Benchmark, format: Format | str = Format.TABLE) -> str:  #
     answer = _answer(benchmark)
     cautions = [f"- {caution}" for caution in sentences.other_cautions(benchmark.notes)]
     if format == Format.MARKDOWN:
-        return "\n\n".join([*answer, _readings(benchmark, "pipe"), "\n".join(cautions)]).rstrip("\n")
+        page = [*answer, *_shapes(benchmark, "pipe"), _readings(benchmark, "pipe"), "\n".join(cautions)]
+        return "\n\n".join(page).rstrip("\n")
     wrapped = [piece for line in answer for piece in sentences.wrapped(line, WIDTH)]
     lines = [piece for caution in cautions for piece in sentences.wrapped(caution, WIDTH, indent="  ")]
-    parts = ["\n".join(wrapped), _readings(benchmark, "simple"), "\n".join(["Cautions", *lines] if lines else [])]
+    parts = [
+        "\n".join(wrapped),
+        *_shapes(benchmark, "simple"),
+        _readings(benchmark, "simple"),
+        "\n".join(["Cautions", *lines] if lines else []),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -84,8 +90,9 @@ def _answer(benchmark: Benchmark) -> list[str]:
         lines.append(f"{found}: {sentences.one_line(benchmark.claim)}.")
     if benchmark.median_ns is not None:
         median = benchmark.median_ns
+        what = "Expected time a call" if benchmark.trial.readings.shapes else "Median"
         lines.append(
-            f"Median {duration(median.value)} [{duration(median.low)} to {duration(median.high)}] "
+            f"{what} {duration(median.value)} [{duration(median.low)} to {duration(median.high)}] "
             f"over {benchmark.processes} fresh processes."
         )
     if benchmark.comparison is not None:
@@ -122,6 +129,17 @@ def _readings(benchmark: Benchmark, layout: str) -> str:
     lines += [[name, *(show(trial.readings) for trial in trials)] for name, show in _LINES.items()]
     headings = ["", *(sentences.one_line(name) for name in names)]
     return tabulate(lines, headings, tablefmt=layout, disable_numparse=True)
+
+
+def _shapes(benchmark: Benchmark, layout: str) -> list[str]:
+    """Time by shape, where there are several; the reference in the place of stock."""
+    subject = benchmark.trial.readings
+    if not subject.shapes:
+        return []
+    if benchmark.reference_trial is None:
+        return [shapes.table(subject, None, layout=layout, first="measured")]
+    names = {"first": "reference", "second": "subject"}
+    return [shapes.table(benchmark.reference_trial.readings, subject, layout=layout, **names)]
 
 
 def _quantile(readings: Readings, q: float) -> str:

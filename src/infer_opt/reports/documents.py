@@ -15,6 +15,7 @@ from infer_opt.results import (
     Estimate,
     Finding,
     Frontier,
+    Readings,
     Trial,
     TrialFailure,
     TrialResult,
@@ -115,11 +116,25 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "config": trial.config.to_dict(),
         "failure": trial.kind if isinstance(trial, TrialFailure) else None,
         "screen_speedup": _interval(screen_speedup(trial)),
-        "readings": trial.readings,
+        "readings": None if trial.readings is None else _readings(trial.readings),
         "parity": trial.parity,
         "placement": dict(result.placement.nodes) if result and result.placement else None,
         "cautions": result.notes if result else (),
     }
+
+
+def _readings(readings: Readings) -> dict[str, Any]:
+    """The readings; the sizes of a shape as an object, dimension -> size."""
+    by_shape = [
+        {
+            "dims": dict(one.shape.dims),
+            "weight": one.shape.weight,
+            "quantiles": one.quantiles,
+            "first_seen_ns": one.first_seen_ns,
+        }
+        for one in readings.shapes
+    ]
+    return {**msgspec.to_builtins(readings), "shapes": by_shape, "expected_ns": readings.expected_ns}
 
 
 def _speedup(comparison: Comparison | None) -> dict[str, float] | None:

@@ -2,8 +2,9 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
-from infer_opt.config import Objective
+from infer_opt.config import Objective, Recipe
 from infer_opt.facts import MachineFacts
 from infer_opt.reports.quantities import agreement, elapsed, number, percent, ratio_and_interval, size
 from infer_opt.reports.rows import Row
@@ -74,9 +75,11 @@ def challenge(comparison: Comparison) -> str:
 
 
 def changes(trial: Trial) -> list[tuple[str, str]]:
-    """What differs from stock: `model`, `session`, `batch` -> how."""
+    """What differs from stock: `model`, `inputs`, `session`, `batch` -> how."""
     config = trial.config
-    found = [] if config.recipe.is_stock else [("model", config.recipe.label)]
+    file = replace(config.recipe, buckets=())
+    found = [] if file.is_stock else [("model", file.label)]
+    found += [("inputs", replace(Recipe(), buckets=config.recipe.buckets).label)] * bool(config.recipe.buckets)
     found += [("session", config.options.label)] * (config.options.label != "stock settings")
     found += [("batch", str(config.batch))] * (config.batch != 1)
     found += [("at once", f"{config.instances} instances")] * (config.instances != 1)

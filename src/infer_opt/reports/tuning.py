@@ -5,10 +5,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 
-from infer_opt.reports import Format, columns, loads, sentences
+from infer_opt.reports import Format, columns, loads, sentences, shapes
 from infer_opt.reports.documents import to_json, tuning_document
 from infer_opt.reports.rows import Row, rows
-from infer_opt.results import Tuning, TuningVerdict
+from infer_opt.results import Readings, Tuning, TuningVerdict
 
 WIDTH = 120
 _ROWS_SHOWN = 12
@@ -37,6 +37,7 @@ def table(tuning: Tuning) -> str:
     parts = [
         [*sentences.fallback_notes(tuning.notes), *_answer(tuning)],
         _winner(tuning),
+        _shapes(tuning),
         _trials(trials),
         _section("Why the others lost", sentences.grouped_reasons(_rivals(trials)), limit=_REASONS_SHOWN),
         _section("Failed", sentences.grouped_reasons(_failures(trials)), limit=_REASONS_SHOWN),
@@ -61,6 +62,7 @@ def markdown(tuning: Tuning) -> str:
         sentences.setting(tuning),
         f"- winner: `{winner.config.label}`\n- changed: {changed}\n"
         f"- parity: {sentences.parity_sentence(winner.parity)}",
+        *_shapes_page(tuning),
         "## Trials",
         columns.markdown(trials),
         _footnote(trials),
@@ -104,6 +106,25 @@ def _winner(tuning: Tuning) -> list[str]:
     title = "Winner, as it differs from stock" if changes else "Handed back: the stock settings"
     lines = [*changes, ("parity", sentences.parity_sentence(tuning.winner.parity))]
     return [title, *(f"  {what:8} {how}" for what, how in lines)]
+
+
+def _readings(tuning: Tuning) -> tuple[Readings, Readings | None]:
+    """Stock's and the winner's; None where stock is handed back."""
+    won = tuning.verdict is TuningVerdict.FASTER
+    return tuning.baseline.readings, tuning.winner.readings if won else None
+
+
+def _shapes(tuning: Tuning) -> list[str]:
+    if not tuning.baseline.readings.shapes:
+        return []
+    drawn = shapes.table(*_readings(tuning), layout="simple")
+    return [shapes.TITLE, drawn, *sentences.wrapped(shapes.FOOTNOTE, WIDTH)]
+
+
+def _shapes_page(tuning: Tuning) -> list[str]:
+    if not tuning.baseline.readings.shapes:
+        return []
+    return [f"## {shapes.TITLE}", shapes.table(*_readings(tuning), layout="pipe"), shapes.FOOTNOTE]
 
 
 def _trials(trials: Sequence[Row]) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from infer_opt.config import (
+    Buckets,
     Calibration,
     GraphLevel,
     Objective,
@@ -32,7 +33,8 @@ class Surroundings:
     `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
     that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
     `mixed` are recipes between float and INT8 that were found to agree with the model, `refuted` those with all of it
-    in INT8 that were found not to; `engines` other runtimes that are installed, and run on the CPU.
+    in INT8 that were found not to; `engines` other runtimes that are installed, and run on the CPU; `paddings` the
+    buckets to try, where sizes have a distribution.
     """
 
     providers: tuple[Provider, ...]
@@ -43,6 +45,8 @@ class Surroundings:
     has_vnni: bool = False
     has_bf16: bool = False
     has_free_shapes: bool = False
+    is_mixture: bool = False
+    paddings: tuple[Buckets, ...] = ()
     has_branches: bool = True
     can_calibrate: bool = False
     is_old_graph: bool = False
@@ -71,9 +75,12 @@ def thread_counts(surroundings: Surroundings) -> tuple[int, ...]:
 def concurrencies(surroundings: Surroundings) -> tuple[tuple[int, int], ...]:
     """(instances, threads of each) that share the physical or all hardware threads: 2, 4, 8 ... and one thread each.
 
-    For throughput on the CPU alone: a second session answers nobody sooner.
+    For throughput on the CPU alone: a second session answers nobody sooner. Not of calls of several shapes, which
+    several sessions would not share evenly.
     """
     if surroundings.objective is not Objective.THROUGHPUT or Provider.CPU not in surroundings.providers:
+        return ()
+    if surroundings.is_mixture:
         return ()
     most = max(1, int(surroundings.usable_cores))
     found: dict[tuple[int, int], None] = {}
@@ -136,6 +143,7 @@ def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
     """Other engines: the model as given, each setting on it, and what INT8 they can read (QDQ)."""
     as_given = _normalised(Recipe(), surroundings)
     mixed = [recipe for recipe in surroundings.mixed if _calibration(recipe) is not None]
+    padded = [replace(recipe, normalise=as_given.normalise) for recipe in _shapes(surroundings) if recipe.buckets]
     options = [SessionOptions(bf16=True)] * surroundings.has_bf16
     options += [SessionOptions(intra_threads=count) for count in thread_counts(surroundings)]
     found = [TrialConfig(recipe=as_given, runtime=engine) for engine in surroundings.engines]
@@ -144,7 +152,7 @@ def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
             [TrialConfig(recipe=as_given, options=option, runtime=engine) for option in options],
             [
                 TrialConfig(recipe=recipe, runtime=engine)
-                for recipe in (*mixed, *_static(surroundings))
+                for recipe in (*mixed, *_static(surroundings), *padded)
                 if recipe not in surroundings.refuted
             ],
         )
@@ -286,7 +294,11 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
     unlikely = [recipe for recipe in _dynamic(surroundings) + _static(surroundings) if _is_static(recipe) in wrong]
     both = [replace(recipe, quantise=likely[0].quantise) for recipe in recipes if likely and not _is_static(likely[0])]
     first = [*surroundings.mixed, *likely[:2]]
-    found = first + recipes + both + likely[2:] + _shapes(surroundings) + _saved(surroundings) + unlikely
+    shapes = _shapes(surroundings)
+    padded = [recipe for recipe in shapes if recipe.buckets]
+    padded += [replace(one, fixed_shapes=to.fixed_shapes, buckets=to.buckets) for one in likely[:1] for to in padded]
+    rest = likely[2:] + [recipe for recipe in shapes if not recipe.buckets]
+    found = first + recipes + both + padded + rest + _saved(surroundings) + unlikely
     return [recipe for recipe in found if recipe not in surroundings.refuted]
 
 
@@ -344,7 +356,11 @@ def _normalised(recipe: Recipe, surroundings: Surroundings) -> Recipe:
 
 
 def _shapes(surroundings: Surroundings) -> list[Recipe]:
-    return [Recipe(fixed_shapes=True)] if surroundings.has_free_shapes else []
+    """Fixed shapes; of several, inputs filled up to few sizes, and fixed where that makes them one."""
+    if not surroundings.paddings:
+        return [Recipe(fixed_shapes=True)] if surroundings.has_free_shapes else []
+    padded = [Recipe(buckets=buckets) for buckets in surroundings.paddings]
+    return [replace(padded[0], fixed_shapes=True)] * surroundings.has_free_shapes + padded
 
 
 def _saved(surroundings: Surroundings) -> list[Recipe]:

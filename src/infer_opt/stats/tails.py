@@ -47,7 +47,7 @@ def quantile(processes: Sequence[Sequence[Runs]], q: float) -> Quantile:
     if effective < needed:
         missing = max(1, math.ceil(needed * effect) - ordered.size)
         return Quantile(q=q, value_ns=value if q == 0.5 else None, missing_runs=missing)
-    lower, upper = _band_ranks(effective, q)
+    lower, upper = band_ranks(effective, q)
     # Ranks among the effective runs, widened to the runs there are.
     low = ordered[math.floor((lower - 1) * ordered.size / effective)]
     high = ordered[math.ceil(upper * ordered.size / effective) - 1]
@@ -135,7 +135,7 @@ def _rounds(process: Sequence[Runs]) -> list[FloatArray]:
     return [np.asarray(runs, dtype=np.float64) for runs in process if len(runs)]
 
 
-def _band_ranks(effective: int, q: float) -> tuple[int, int]:
+def band_ranks(effective: int, q: float) -> tuple[int, int]:
     """The largest rank l with P(Bin(n, q) < l) <= 2.5 %, and the smallest u with P(Bin(n, q) >= u) <= 2.5 %."""
     from scipy.special import bdtr
 

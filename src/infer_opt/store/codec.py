@@ -12,6 +12,8 @@ import numpy
 from infer_opt.errors import InferOptError, StorageError
 from infer_opt.results import Block, Trial, TrialFailure, TrialResult
 
+SPACED, SHAPED = -1, -2  # marks before blocks that hold more than run times
+
 _KINDS: dict[str, type[TrialResult] | type[TrialFailure]] = {"result": TrialResult, "failure": TrialFailure}
 _OTHER_RELEASE = "it was written by another release of infer-opt; upgrade it, or name another --store"
 
@@ -68,12 +70,16 @@ def decode(text: str, run_times: bytes) -> Trial:
 def encode_blocks(blocks: tuple[Block, ...]) -> bytes:
     """Run times as zlib-compressed little-endian int64: how many blocks, the length of each, then every run in ns.
 
-    Blocks of several instances have their spacings in ns after that, 0 for none.
+    Blocks of several instances and runs of several shapes have a mark before all that (-1, -2) and, after it, the
+    spacings in ns (0 for none) or the position of each run's shape.
     """
     lengths = [len(block.latency_ns) for block in blocks]
-    runs = [run for block in blocks for run in block.latency_ns]
-    spacings = [block.spacing_ns or 0 for block in blocks] if any(block.spacing_ns for block in blocks) else []
-    return zlib.compress(numpy.array([len(blocks), *lengths, *runs, *spacings], dtype="<i8").tobytes())
+    plain = [len(blocks), *lengths, *(run for block in blocks for run in block.latency_ns)]
+    if any(block.spacing_ns for block in blocks):
+        plain = [SPACED, *plain, *(block.spacing_ns or 0 for block in blocks)]
+    elif any(block.shapes for block in blocks):
+        plain = [SHAPED, *plain, *(shape for block in blocks for shape in block.shapes)]
+    return zlib.compress(numpy.array(plain, dtype="<i8").tobytes())
 
 
 def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
@@ -86,15 +92,22 @@ def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
         numbers = numpy.frombuffer(zlib.decompress(run_times), dtype="<i8")
     except (zlib.error, ValueError) as error:
         raise StorageError(f"stored run times are damaged: {error}", hint="name another --store") from error
+    mark = int(numbers[0]) if numbers.size else 0
+    numbers = numbers[1:] if mark in (SPACED, SHAPED) else numbers
     count = int(numbers[0]) if numbers.size else -1
     lengths, runs = numbers[1 : 1 + count].tolist(), numbers[1 + count :].tolist()
     total = sum(lengths)
-    if count < 0 or len(lengths) != count or min(lengths, default=0) < 0 or len(runs) not in (total, total + count):
+    more = {SPACED: count, SHAPED: total}.get(mark, 0)
+    if count < 0 or len(lengths) != count or min(lengths, default=0) < 0 or len(runs) != total + more:
         raise StorageError("stored run times are damaged: the lengths of the blocks do not add up")
-    ends = numpy.cumsum([0, *lengths]).tolist()
-    spacings = runs[total:] or [0] * count
+    ends, extra = numpy.cumsum([0, *lengths]).tolist(), runs[total:]
+    spacings = extra if mark == SPACED else [0] * count
     return tuple(
-        Block(latency_ns=tuple(runs[start:end]), spacing_ns=spacing or None)
+        Block(
+            latency_ns=tuple(runs[start:end]),
+            spacing_ns=spacing or None,
+            shapes=tuple(extra[start:end]) if mark == SHAPED else (),
+        )
         for (start, end), spacing in zip(pairwise(ends), spacings, strict=True)
     )
 

@@ -42,8 +42,9 @@ def artefact_key(
     Sizes count where shapes are fixed, the calibration inputs (`feeds.hash_feeds`) where activations are calibrated,
     provider and `machine` (its fingerprint) where the runtime's own optimisation is saved.
     """
-    parts: dict[str, object] = {"model": model_hash, "recipe": asdict(recipe), "versions": library_versions()}
-    parts["made"] = _MADE
+    steps = asdict(recipe)
+    del steps["buckets"]  # which the file does not hold; where they fix shapes, the workload says so
+    parts: dict[str, object] = {"model": model_hash, "recipe": steps, "versions": library_versions(), "made": _MADE}
     if recipe.fixed_shapes:
         parts |= {"dims": sorted(workload.dims)}
     if recipe.quantise is not None and recipe.quantise.is_static:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from infer_opt.config import SessionOptions
+from infer_opt.config import Buckets, SessionOptions
 from infer_opt.facts import TensorSpec
 from infer_opt.measure import WarmUpPlan
 from infer_opt.results import Placement
@@ -13,7 +13,8 @@ from infer_opt.results import Placement
 class Open:
     """Open a session and run it once. `feeds` is a file of batched inputs, `timed` how many of them rotate.
 
-    `instances` are so many sessions, each on cores of its own.
+    `instances` are so many sessions, each on cores of its own. Feeds of several `shapes` lie in turn, and the first of
+    each is run once. `inputs` and `outputs` are those of the model as given, by whose dimensions `buckets` are filled.
     """
 
     runtime: str
@@ -22,11 +23,15 @@ class Open:
     feeds: Path
     timed: int = 16
     instances: int = 1
+    shapes: int = 1
+    buckets: Buckets = ()
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A cold start in ns, of all instances together, and where the nodes went.
+    """A cold start in ns, of all instances together, and where the nodes went; what the first call in each shape took.
 
     `is_pinned` is None for one instance, which is left to the scheduler.
     """
@@ -38,6 +43,7 @@ class Opened:
     outputs: tuple[TensorSpec, ...]
     runtime_version: str
     is_pinned: bool | None = None
+    first_seen_ns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

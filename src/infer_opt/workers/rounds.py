@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from infer_opt.config import Objective, TrialConfig
 from infer_opt.errors import InferOptError
 from infer_opt.results import Block
+from infer_opt.stats.mixtures import mixture_value
 from infer_opt.stats.rounds import block_value
 from infer_opt.workers.messages import Measure
 from infer_opt.workers.process import WorkerProcess
@@ -52,11 +53,12 @@ class Round:
 
 def measure_round(
     live: Mapping[str, Entrant], *, number: int, objective: Objective, generator: random.Random, watch: Watch,
-    timeout_s: float = 120.0,
+    timeout_s: float = 120.0, weights: Sequence[float] = (),
 ) -> Round:  # fmt: skip
     """One block of each of `live` in fresh random order, on the same inputs.
 
-    Whether the round counts is decided by `watch`, which sees no latency.
+    Whether the round counts is decided by `watch`, which sees no latency. `weights` are the shares of the calls that
+    several shapes have.
     """
     order = list(live)
     generator.shuffle(order)
@@ -78,25 +80,29 @@ def measure_round(
         number=number,
         order=tuple(order),
         blocks=blocks,
-        values={key: value_of(live[key], block, objective) for key, block in blocks.items()},
+        values={key: value_of(live[key], block, objective, weights) for key, block in blocks.items()},
         discarded=reason,
         lost=lost,
         cost_s=time.monotonic() - begin,
     )
 
 
-def value_of(entrant: Entrant, block: Block, objective: Objective) -> float:
+def value_of(entrant: Entrant, block: Block, objective: Objective, weights: Sequence[float] = ()) -> float:
     """What an entrant's block is worth; smaller is better. ln of what its process showed, for such an objective."""
     if entrant.shown is not None:
         return math.log(entrant.shown)
-    return item_value(block, entrant.config.batch, objective)
+    return item_value(block, entrant.config.batch, objective, weights)
 
 
-def item_value(block: Block, batch: int, objective: Objective) -> float:
-    """ln(ns an item) of a block: its median for latency, its mean for throughput, its spacing for several instances."""
+def item_value(block: Block, batch: int, objective: Objective, weights: Sequence[float] = ()) -> float:
+    """ln(ns an item) of a block: its median for latency, its mean for throughput, its spacing for several instances.
+
+    Of several shapes, each counts by its share.
+    """
     if block.spacing_ns is not None:
         return math.log(block.spacing_ns) - math.log(batch)
-    return block_value(block.latency_ns, objective) - math.log(batch)
+    value = mixture_value(block, weights, objective) if weights else block_value(block.latency_ns, objective)
+    return value - math.log(batch)
 
 
 def never_disturbed(pids: Sequence[int]) -> Callable[[], str | None]:

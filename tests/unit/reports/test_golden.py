@@ -10,11 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from golden.tunings import ALONE, BENCHMARK, FASTER, FINDINGS, GPU_MACHINE, NO_FASTER, TOO_NOISY
+from golden.tunings import (
+    AGAINST_BY_SHAPE,
+    ALONE,
+    BENCHMARK,
+    BY_SHAPE,
+    FASTER,
+    FINDINGS,
+    GPU_MACHINE,
+    NO_FASTER,
+    TOO_NOISY,
+)
 from infer_opt.reports import benchmark, findings, picture, tuning
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-TUNINGS = {"faster": FASTER, "no_faster": NO_FASTER, "too_noisy": TOO_NOISY}
+TUNINGS = {"faster": FASTER, "by_shape": BY_SHAPE, "no_faster": NO_FASTER, "too_noisy": TOO_NOISY}
 ENDINGS = {"table": "txt", "json": "json", "markdown": "md", "csv": "csv"}
 
 REPORTS: dict[str, Callable[[], str]] = {
@@ -26,7 +36,7 @@ REPORTS: dict[str, Callable[[], str]] = {
     **{f"{name}.svg": partial(picture.draw, found) for name, found in TUNINGS.items()},
     **{
         f"bench_{name}.{ending}": partial(benchmark.render, found, layout)
-        for name, found in (("against", BENCHMARK), ("alone", ALONE))
+        for name, found in (("against", BENCHMARK), ("by_shape", AGAINST_BY_SHAPE), ("alone", ALONE))
         for layout, ending in ENDINGS.items()
         if layout != "csv"
     },

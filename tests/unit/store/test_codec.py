@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from infer_opt.config import Quantisation, SessionOptions, TrialConfig
+from infer_opt.config import Quantisation, Recipe, SessionOptions, Shape, TrialConfig
 from infer_opt.errors import StorageError
-from infer_opt.results import Block, FailureKind, Trial, TrialFailure, TrialResult
+from infer_opt.results import Block, FailureKind, Quantile, ShapeReadings, Trial, TrialFailure, TrialResult
 from infer_opt.store.codec import decode, decode_blocks, encode, encode_blocks, from_text, to_text
 from store_files.contents import FAILED, FULL, HUNG, STOCK, TRIALS
 
@@ -27,10 +27,27 @@ SIDE_BY_SIDE = dataclasses.replace(
     config=TrialConfig(options=SessionOptions(intra_threads=1), instances=2),
     blocks=(Block(latency_ns=(5, 6, 7), spacing_ns=3), Block(latency_ns=(8,), spacing_ns=4)),
 )
+BY_SHAPE = dataclasses.replace(
+    FULL,
+    config=TrialConfig(recipe=Recipe(buckets=(("seq", (128, 384)),))),
+    readings=dataclasses.replace(
+        FULL.readings,
+        shapes=(
+            ShapeReadings(
+                shape=Shape(dims=(("seq", 128), ("past + seq", 192)), weight=0.75),
+                quantiles=(Quantile(q=0.5, value_ns=2_000_000.5),),
+                first_seen_ns=9_000_000,
+            ),
+        ),
+    ),
+    blocks=(Block(latency_ns=(5, 7, 9), shapes=(1, 0, 1)), Block(latency_ns=(6, 8), shapes=(0, 1))),
+)
 
 
 @pytest.mark.parametrize(
-    "trial", [*TRIALS, MIXED, SIDE_BY_SIDE], ids=["stock", "full", "failed", "hung", "mixed", "side by side"]
+    "trial",
+    [*TRIALS, MIXED, SIDE_BY_SIDE, BY_SHAPE],
+    ids=["stock", "full", "failed", "hung", "mixed", "side by side", "shapes"],
 )
 def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
     back = decode(*encode(trial))
@@ -136,3 +153,11 @@ def _leaves(value: object) -> Iterator[object]:
     for _, inner in _fields(value):
         if not dataclasses.is_dataclass(inner) and not isinstance(inner, tuple):
             yield inner
+
+
+def test_run_times_of_one_shape_are_stored_as_they_always_were() -> None:
+    blocks = (Block(latency_ns=(5, 7, 9)), Block(latency_ns=(6,)))
+    before = zlib.compress(numpy.array([2, 3, 1, 5, 7, 9, 6], dtype="<i8").tobytes())
+
+    assert encode_blocks(blocks) == before
+    assert decode_blocks(before) == blocks

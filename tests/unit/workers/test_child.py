@@ -14,7 +14,7 @@ from infer_opt.config import Recipe
 from infer_opt.errors import InferOptError, ModelError, StorageError
 from infer_opt.facts import TensorSpec
 from infer_opt.instances import Instances
-from infer_opt.measure import WarmUpPlan
+from infer_opt.measure import WarmUp, WarmUpPlan
 from infer_opt.protocols import Array, Feeds
 from infer_opt.results import Block, Parity
 from infer_opt.workers import messages
@@ -370,3 +370,54 @@ def test_what_crosses_to_a_worker_can_be_pickled() -> None:
 
     assert pickle.loads(pickle.dumps(commands)) == commands
     assert str(pickle.loads(pickle.dumps(failed)).error) == "full"
+
+
+# Several shapes
+
+
+class ByLength:
+    """A session of two lengths that repeats its first answer for each, as a stale CUDA graph of each shape would."""
+
+    placement = None
+    inputs = outputs = (TensorSpec(name="x", dtype="float32", shape=("batch", "time")),)
+
+    def __init__(self, *, is_stale: bool = False) -> None:
+        self.is_stale = is_stale
+        self.answers: dict[tuple[int, ...], dict[str, Array]] = {}
+
+    def run(self, feeds: Feeds) -> dict[str, Array]:
+        answer = {"y": 2 * feeds["x"]}
+        first = self.answers.setdefault(feeds["x"].shape, answer)
+        return first if self.is_stale else answer
+
+    def close(self) -> None:
+        pass
+
+
+def two_shapes(session: ByLength) -> Worker:
+    worker = Worker()
+    feeds = tuple({"x": np.full((1, 2 + index % 2), float(index), np.float32)} for index in range(8))
+    worker.session, worker.feeds, worker.timed, worker.shapes = session, feeds, feeds, 2
+    return worker
+
+
+def test_blocks_of_several_shapes_say_which_run_is_of_which() -> None:
+    worker = two_shapes(ByLength())
+
+    warmed = worker.answer(messages.Warm(plan=WarmUpPlan(least_ns=1, cap_ns=1)))
+    block = worker.answer(messages.Measure(start=0))
+
+    assert isinstance(block, Block)
+    assert isinstance(warmed, WarmUp)
+    assert len(worker.by_shape_ns) == 2
+    assert len(block.shapes) == len(block.latency_ns) >= 6
+    assert block.shapes.count(0) == block.shapes.count(1)
+
+
+def test_a_replay_that_is_stale_in_each_shape_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "reference.pickle"
+    two_shapes(ByLength()).answer(messages.Record(path=path, count=8))
+    command = messages.CheckStale(reference=path)
+
+    assert two_shapes(ByLength()).answer(command) is None
+    assert "stale replay" in str(two_shapes(ByLength(is_stale=True)).answer(command))

@@ -188,3 +188,9 @@ def test_a_batch_is_compared_by_item() -> None:
     (found,) = rounds_of(world, entrants, 1)
 
     assert found.values["four"] - found.values["one"] == pytest.approx(math.log(2))  # 2 ms an item against 1 ms
+
+
+def test_a_block_of_several_shapes_is_worth_its_expected_time_an_item() -> None:
+    block = Block(latency_ns=(10, 100, 20, 60, 100, 100), shapes=(0, 1, 0, 0, 1, 1))
+
+    assert item_value(block, 2, Objective.LATENCY, (0.75, 0.25)) == pytest.approx(math.log(40 / 2))

@@ -63,8 +63,8 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     reference = open_party(against, request) if against is not None else _stock_of(subject)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
-        asked = _request_for(reference or subject, subject, request, is_own_claim=against is None)
-        setup = set_up(asked, scratch, cache, budget_s=budget.total_s)
+        wanted = _request_for(reference or subject, subject, request, is_asked=against is not None)
+        setup = set_up(wanted, scratch, cache, budget_s=budget.total_s)
         setup = replace(setup, notes=setup.notes + _foreign(setup, subject, reference))
         if reference is None:
             return _alone(setup, subject, budget, show)
@@ -130,10 +130,11 @@ def _foreign(setup: Setup, *parties: Party | None) -> tuple[Note, ...]:
     return tuple(dict.fromkeys(note for found in notes for note in found))
 
 
-def _request_for(reference: Party, subject: Party, request: Request, *, is_own_claim: bool) -> Request:
+def _request_for(reference: Party, subject: Party, request: Request, *, is_asked: bool) -> Request:
     """The request with the reference's model, and the bundle's own inputs and sizes where the user gave none.
 
-    A bundle is held to its claim by what it was tuned for; that may be another batch size than stock's.
+    A bundle against its own claim is held to the objective of that claim, unless a comparison was asked for. Its batch
+    may be another than stock's.
     """
     manifest = subject.manifest or reference.manifest
     dims, ready = dict(request.dims), None
@@ -141,20 +142,16 @@ def _request_for(reference: Party, subject: Party, request: Request, *, is_own_c
         samples = manifest.folder / bundle.SAMPLES
         ready = samples if samples.is_file() and manifest.config.batch == reference.config.batch else None
         dims = dict(manifest.record.get("dims", {}))
+    claimed = None if subject.manifest is None or is_asked else subject.manifest.record.get("objective")
     return replace(
         request,
+        objective=request.objective if claimed is None else Objective(claimed),
         model=reference.artefact,
         batches=tuple(dict.fromkeys((reference.config.batch, subject.config.batch))),
-        objective=_objective(subject, request) if is_own_claim else request.objective,
         dims=dims,
         ready_feeds=ready,
         providers=(reference.config.options.provider,),
     )
-
-
-def _objective(subject: Party, request: Request) -> Objective:
-    record = {} if subject.manifest is None else subject.manifest.record
-    return Objective(record.get("objective", request.objective))
 
 
 def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmark:
@@ -261,12 +258,15 @@ def _paired(
         claim_holds=holds,
         claim=claim,
         machine=rig.machine,
+        objective=rig.objective,
         notes=(*setup.notes, *trial.notes),
     )
 
 
 def _confirm(rig: Rig, base: Stock, subject: Party, setup: Setup, *, budget: Budget, show: Show) -> Confirmation:
-    rounds = plan_rounds(3 * base.setup_s, 3 * base.round_s, round_noise=None, left_s=budget.left_s)
+    rounds = plan_rounds(
+        3 * base.setup_s, 3 * base.round_s, round_noise=None, left_s=budget.left_s, objective=rig.objective
+    )
     done = 0
 
     def fits(cost_s: float) -> bool:
@@ -293,10 +293,6 @@ def _claimed_epochs(subject: Party) -> int:
     return len(comparison["epochs"]) if comparison else 0
 
 
-def _is_throughput(subject: Party) -> bool:
-    return subject.manifest is not None and subject.manifest.record.get("objective") == Objective.THROUGHPUT
-
-
 def _own_claim(subject: Party, comparison: Comparison) -> tuple[str | None, bool | None]:
     """The bundle's claim in words, and whether this measurement lies where the bundle said that it would.
 
@@ -306,8 +302,8 @@ def _own_claim(subject: Party, comparison: Comparison) -> tuple[str | None, bool
         return None, None
     claimed = subject.manifest.record["speedup"]
     low, high = float(claimed["remeasure_low"]), float(claimed["remeasure_high"])
-    gain = "the throughput of stock" if _is_throughput(subject) else "faster than stock"
-    text = f"{claimed['estimate']:.3g}x {gain}; a new measurement gives {low:.3g} to {high:.3g}"
+    better = Objective(subject.manifest.record.get("objective", Objective.LATENCY)).better
+    text = f"{claimed['estimate']:.3g}x {better} than stock; a new measurement gives {low:.3g} to {high:.3g}"
     inside = low <= comparison.speedup.value <= high
     if comparison.verdict is Verdict.TOO_NOISY:
         return text, None

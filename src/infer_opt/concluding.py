@@ -15,7 +15,6 @@ from infer_opt.confirming import Confirmation, Epoch
 from infer_opt.racing import Race
 from infer_opt.reports import Format
 from infer_opt.reports.documents import to_json, tuning_document
-from infer_opt.reports.pareto import front
 from infer_opt.reports.picture import draw
 from infer_opt.reports.quantities import ratio_and_interval
 from infer_opt.reports.tuning import render
@@ -39,6 +38,7 @@ from infer_opt.rig import BASELINE, CLONE, Limits
 from infer_opt.search.screen import best
 from infer_opt.search.space import distance_from_stock
 from infer_opt.setting_up import Setup
+from infer_opt.standings import standings
 from infer_opt.stats.levels import SLOW
 from infer_opt.transforms.cache import MANIFEST_NAME
 from infer_opt.trials import Stock, quantiles_of, rate, within_limits
@@ -123,21 +123,22 @@ def conclude(
         winner = pooled(_result_of(trials, key), key, confirmation)
         return Outcome(
             verdict=TuningVerdict.FASTER,
-            reason=f"{winner.config.label} is proven faster over {len(comparison.epochs)} epochs of fresh processes",
+            reason=f"{winner.config.label} is proven {setup.rig.objective.better} over {len(comparison.epochs)} epochs"
+            " of fresh processes",
             baseline=baseline,
             winner=winner,
             comparison=comparison,
-            standings=_standings(baseline, winner, trials, raced, confirmation),
+            standings=standings(setup.rig.objective, baseline, winner, trials, raced, confirmation),
             notes=notes,
         )
     too_noisy = confirmation is not None and confirmation.is_too_noisy
     return Outcome(
         verdict=TuningVerdict.TOO_NOISY if too_noisy else TuningVerdict.NO_FASTER,
-        reason=broken or _why_not(trials, raced, confirmation, comparison, was_interrupted=was_interrupted),
+        reason=broken or _why_not(setup, trials, raced, confirmation, comparison, was_interrupted=was_interrupted),
         baseline=baseline,
         winner=baseline,
         comparison=comparison,
-        standings=_standings(baseline, baseline, trials, raced, confirmation),
+        standings=standings(setup.rig.objective, baseline, baseline, trials, raced, confirmation),
         notes=notes + _stock_limits(setup, baseline, trials),
     )
 
@@ -203,10 +204,10 @@ def pooled(result: TrialResult, key: str, confirmation: Confirmation | None) -> 
 
 
 def _why_not(
-    trials: Sequence[Trial], raced: Race | None, confirmation: Confirmation | None, comparison: Comparison | None, *,
-    was_interrupted: bool,
+    setup: Setup, trials: Sequence[Trial], raced: Race | None, confirmation: Confirmation | None,
+    comparison: Comparison | None, *, was_interrupted: bool,
 ) -> str:  # fmt: skip
-    ran = len(best(trials))
+    ran, better = len(best(trials)), setup.rig.objective.better
     if was_interrupted:
         return f"the tuning was interrupted after {len(trials)} trials, before anything was proven"
     if not trials:
@@ -214,7 +215,7 @@ def _why_not(
     if ran == 0:
         return f"none of the {len(trials)} configurations tried can stand in for stock (see the reasons)"
     if raced is None or (not raced.survivors and raced.rounds == 0):
-        return f"none of the {ran} configurations that ran looked faster than stock"
+        return f"none of the {ran} configurations that ran looked {better} than stock"
     if not raced.survivors:
         return f"stock was not beaten in a race of {raced.rounds} rounds against the most promising configurations"
     if confirmation is not None and confirmation.is_too_noisy:
@@ -225,15 +226,15 @@ def _why_not(
         )
     if confirmation is not None and comparison is None and confirmation.lost:
         deaths = "; ".join(confirmation.lost.values())
-        return f"what looked faster did not survive in fresh processes: {deaths}"
+        return f"what looked {better} did not survive in fresh processes: {deaths}"
     if confirmation is None or comparison is None:
         return "the budget ended before the first epoch of the confirmation; give it more with --budget"
     value = "{} [{}]".format(*ratio_and_interval(comparison.speedup))
     epochs = f"{len(comparison.epochs)} epochs of fresh processes"
     if comparison.verdict is Verdict.EQUIVALENT:
-        return f"the best challenger is as fast as stock within the margin: {value} over {epochs}"
+        return f"the best challenger is no different from stock within the margin: {value} over {epochs}"
     if comparison.verdict is Verdict.SLOWER:
-        return f"the best challenger proved slower in fresh processes: {value}"
+        return f"the best challenger proved worse in fresh processes: {value}"
     if confirmation.ran_out:
         return f"the budget ended after {epochs}, which say {value} and prove nothing yet; give it more with --budget"
     return f"{epochs} say {value}, which does not clear the margin of {comparison.margin:.1%}"
@@ -271,52 +272,6 @@ def _saturations(setup: Setup, trials: Sequence[Trial]) -> tuple[Note, ...]:
         return ()
     text = f"this CPU has no VNNI: {len(wide)} configurations with 8-bit weights gave wrong answers"
     return (Note(caution=Caution.INT8_SATURATION, text=text),)
-
-
-def _standings(
-    baseline: TrialResult, winner: TrialResult, trials: Sequence[Trial], raced: Race | None,
-    confirmation: Confirmation | None,
-) -> tuple[Standing, ...]:  # fmt: skip
-    """Every trial, stock first, with its fate and the reason."""
-    whole: list[Trial] = [baseline]
-    whole += [winner if trial.config == winner.config else trial for trial in trials if trial.config != baseline.config]
-    on_front = iter(front([_point(trial) for trial in whole if isinstance(trial, TrialResult)]))
-    standings = []
-    for trial in whole:
-        fate, reason = _fate(trial, baseline, winner, raced, confirmation)
-        on = next(on_front) if isinstance(trial, TrialResult) else False
-        standings.append(Standing(trial=trial, fate=fate, reason=reason, on_pareto_front=on))
-    return tuple(standings)
-
-
-def _point(trial: TrialResult) -> tuple[float | None, ...]:
-    return (trial.log_ratio, trial.readings.peak_rss_bytes, 1 - trial.parity.score)
-
-
-def _fate(
-    trial: Trial, baseline: TrialResult, winner: TrialResult, raced: Race | None, confirmation: Confirmation | None
-) -> tuple[str, str]:
-    key = trial.config.key
-    if trial.config == winner.config and winner.config != baseline.config:
-        return "winner", "proven faster than stock in fresh processes"
-    if trial.config == baseline.config:
-        return "stock", "the settings that all others are measured against"
-    if isinstance(trial, TrialFailure):
-        return "failed", trial.reason
-    comparison = confirmation.comparisons.get(key) if confirmation is not None else None
-    if comparison is not None:
-        return "not chosen", f"{comparison.verdict} in the confirmation: {comparison.speedup.value:.3g}x stock's speed"
-    if confirmation is not None and key in confirmation.lost:
-        return "lost", f"its worker ended in the confirmation: {confirmation.lost[key]}"
-    if raced is not None and key in raced.lost:
-        return "lost", f"its worker ended in the race: {raced.lost[key]}"
-    if raced is not None and key in raced.survivors:
-        return "not confirmed", "the tuning ended before it could be confirmed"
-    if raced is not None and raced.rounds and key in raced.log_ratios:
-        return "raced", f"left the race: {math.exp(-raced.log_ratios[key]):.3g}x stock's speed in {raced.rounds} rounds"
-    if trial.log_ratio >= 0:
-        return "screened", "no faster than stock in the screen"
-    return "screened", "may be faster than stock, but others looked better in the screen"
 
 
 def write_bundle(setup: Setup, tuning: Tuning, out: Path, *, keep_default: bool) -> None:

@@ -22,10 +22,36 @@ class Provider(StrEnum):
 
 
 class Objective(StrEnum):
-    """What "faster" means: time per call, or items per second."""
+    """What is to be made as little as can be: time a call, time an item, or what a process shows as a whole.
+
+    A cold start is opening the session and its first run; memory is the process's peak (on CUDA the device's);
+    energy is joules an item.
+    """
 
     LATENCY = "latency"
     THROUGHPUT = "throughput"
+    COLD_START = "cold-start"
+    MEMORY = "memory"
+    ENERGY = "energy"
+
+    @property
+    def better(self) -> str:
+        """What a configuration is that beats another: `faster`, as in `faster than stock`."""
+        return BETTER[self]
+
+    @property
+    def is_of_a_process(self) -> bool:
+        """Whether a process shows it once, so that rounds of it tell nothing more."""
+        return self in (Objective.COLD_START, Objective.MEMORY, Objective.ENERGY)
+
+
+BETTER = {
+    Objective.LATENCY: "faster",
+    Objective.THROUGHPUT: "faster",
+    Objective.COLD_START: "faster to start",
+    Objective.MEMORY: "smaller in memory",
+    Objective.ENERGY: "thriftier",
+}
 
 
 class Searching(StrEnum):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from infer_opt.config import TrialConfig
+from infer_opt.config import Objective, TrialConfig
 from infer_opt.errors import ModelError
 from infer_opt.results import Block, Comparison, Verdict
 from infer_opt.rig import BASELINE, CLONE, Rig
@@ -205,12 +205,23 @@ def _comparison(config: TrialConfig, decision: Decision, key: str, epochs: Seque
     )
 
 
-def plan_rounds(setup_s: float, round_s: float, *, round_noise: float | None, left_s: float) -> int:
+def plan_rounds(
+    setup_s: float,
+    round_s: float,
+    *,
+    round_noise: float | None,
+    left_s: float,
+    objective: Objective = Objective.LATENCY,
+) -> int:
     """Rounds an epoch: the most precise share of the time, fewer when four epochs would not fit into `left_s`.
+
+    One, where a process shows what counts as a whole.
 
     Arguments:
         round_noise: the standard deviation of a paired round of equals (ln), as seen; None when nobody has seen it.
     """
+    if objective.is_of_a_process:
+        return 1
     noise = ROUND_NOISE if round_noise is None else min(max(round_noise, LEAST_NOISE), MOST_NOISE)
     best = rounds_per_epoch(
         max(setup_s, 1e-3), max(round_s, 1e-4), variance_round=noise**2, variance_epoch=EPOCH_VARIANCE

@@ -1,5 +1,6 @@
 """Precision by layer, before the screen: which whole models between float and INT8 it should try as well."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -30,8 +31,11 @@ def explore(
     found = list(known)
     done = {frontier.recipe for frontier in known}
     waiting = [recipe for recipe in explorable(surroundings) if recipe not in done]
-    each_s = seconds / max(1, len(waiting))
-    for recipe in waiting if each_s >= LEAST_S else ():
+    end = time.monotonic() + seconds
+    for recipe in waiting:
+        left_s = end - time.monotonic()  # the likeliest way first: what it leaves is for the next
+        if left_s < LEAST_S:
+            break
         try:
             frontier: Frontier = run_task(
                 "infer_opt.precision:explore",
@@ -42,7 +46,7 @@ def explore(
                 calibration=rig.calibration,
                 tolerance=rig.tolerance,
                 checked=rig.checked,
-                seconds=each_s,
+                seconds=left_s,
                 timeout_s=rig.build_timeout_s,
             )
         except InferOptError:
@@ -59,4 +63,14 @@ def offered(frontiers: Sequence[Frontier]) -> tuple[Recipe, ...]:
         for frontier in frontiers
         if frontier.recipe.quantise is not None
         for point in [point for point in frontier.points if point.passed and point.floats][:OFFERED]
+    )
+
+
+def refuted(frontiers: Sequence[Frontier], *, tolerance: float) -> tuple[Recipe, ...]:
+    """The ways to quantise that were seen to fail with all layers in INT8, and not by a hair."""
+    clearly = tolerance - (1 - tolerance) / 2
+    return tuple(
+        frontier.recipe
+        for frontier in frontiers
+        if any(not point.floats and not point.passed and point.score < clearly for point in frontier.points)
     )

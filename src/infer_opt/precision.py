@@ -1,9 +1,9 @@
 """Which layers to leave in float: by the time that INT8 saves in each, and by the error that it adds.
 
-Every layer is quantised alone and its outputs compared with the float model's; the runtime's profiles of the float and
-of the whole INT8 model say what each saves. Layers are then taken by what they save for the error that they add. Since
-errors do not add up, whole models decide: the most layers that still agree with the float model are found by halving,
-and then those behind the one that was too much are tried one by one.
+Every layer is put in INT8 alone and the outputs compared with the float model's; the runtime's profiles of the float
+and of the whole INT8 model say what each saves. Layers are then taken by what they save for the error that they add.
+Since errors do not add up, whole models decide: the most layers that still agree with the float model are found by
+halving, and then those behind the one that was too much are tried one by one.
 
 Runs in a process of its own, which may need memory of several times the model's size.
 """
@@ -11,6 +11,7 @@ Runs in a process of its own, which may need memory of several times the model's
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,11 +19,11 @@ import numpy as np
 from onnx import ModelProto
 
 from infer_opt.config import Recipe, SessionOptions, Workload
-from infer_opt.errors import InferOptError, ModelError
+from infer_opt.errors import ModelError
 from infer_opt.models.feeds import load_feeds
 from infer_opt.parity import compare
-from infer_opt.protocols import Array, Feeds
-from infer_opt.results import Frontier, LayerCost, PrecisionPoint
+from infer_opt.protocols import Array, Feeds, Session
+from infer_opt.results import Frontier, LayerCost, Parity, PrecisionPoint
 from infer_opt.runtimes.onnx import OnnxRuntime
 from infer_opt.transforms.apply import build
 from infer_opt.transforms.layers import MOST_LAYERS, Layer, find_layers
@@ -35,8 +36,10 @@ from infer_opt.transforms.quantise import (
     quantise_static,
     static_types,
 )
+from infer_opt.transforms.switches import switch_of, switchable
 
-ALONE_INPUTS = 8  # on which a layer alone is tried
+FIRST_INPUTS = 8  # on which a layer alone is tried, and a whole model first
+SLOWER = 2.0  # what a mixture may take of the float model's time: INT8 is not always faster, and switches cost
 PROFILE_S, FEWEST_RUNS, MOST_RUNS = 1.0, 8, 200
 ALONE_SHARE = 0.6  # of the time: trying layers alone; the rest is for whole models
 TINY_ERROR = 1e-7  # below it layers count as equally harmless
@@ -62,96 +65,107 @@ def explore(
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(model, recipe, Path(folder), workload=workload, calibration=calibration)
         inputs = load_feeds(feeds)[:checked]
-        reference = bench.answers(bench.source, inputs)
-        layers = bench.layers(most=_affordable(bench, inputs, seconds * ALONE_SHARE))
-        saved, call_ns = _savings(bench, layers, inputs)
+        begin = time.monotonic()
+        reference = bench.reference(inputs)
+        run_s = (time.monotonic() - begin) / len(inputs)
+        alone_s = ALONE_SHARE * (end - time.monotonic())
+        layers = bench.layers(most=max(1, int(alone_s / (SLOWER * run_s * len(inputs[:FIRST_INPUTS])))))
+        saved, call_ns = _savings(bench, layers, inputs, run_s=run_s)
         costs = [
             LayerCost(name=layer.name, nodes=layer.nodes, saved_ns=saved[layer.name], error=None) for layer in layers
         ]
-        points = _Points(bench, costs, inputs, reference, tolerance)
-        if tolerance > 0.0 and points.check(costs):
-            # All of it agrees: what is left to gain are layers that INT8 makes slower.
-            points.check([layer for layer in costs if layer.saved_ns is None or layer.saved_ns > 0.0])
-        else:
-            until = end - (1 - ALONE_SHARE) * seconds
-            costs = [_alone(bench, layers, cost, inputs, reference, until=until) for cost in costs]
-            points.layers = costs
-            for _ in points.search():
-                if time.monotonic() > end:
-                    break
+        with bench.mixtures(layers) as mixtures:
+            points = _Points(mixtures, costs, inputs, reference, tolerance)
+            if tolerance > 0.0 and points.check(costs):
+                # All of it agrees: what is left to gain are layers that INT8 makes slower.
+                points.check([layer for layer in costs if layer.saved_ns is None or layer.saved_ns > 0.0])
+            else:
+                until = time.monotonic() + ALONE_SHARE * (end - time.monotonic())
+                costs = [_alone(mixtures, cost, inputs, reference, until=until) for cost in costs]
+                points.layers = costs
+                for _ in points.search():
+                    if time.monotonic() > end:
+                        break
     return Frontier(recipe=recipe, call_ns=call_ns, layers=tuple(costs), points=points.found)
 
 
 class _Bench:
-    """The model in the form that the quantiser is given, and partly quantised models made of it."""
+    """The model in the form that the quantiser is given, and what the quantiser makes of all of it."""
 
     def __init__(
         self, model: Path, recipe: Recipe, folder: Path, *, workload: Workload, calibration: Path | None
     ) -> None:
         if recipe.quantise is None:
             raise ModelError("a recipe that does not quantise leaves nothing to choose")
-        self.how, self.folder = recipe.quantise, folder
+        self._how, self._folder = recipe.quantise, folder
         plain = replace(recipe, quantise=None)
         given = model if plain.is_stock else build(model, plain, folder=folder / "given", workload=workload)
         self.model = prepared(load(given), folder)
-        self.source = folder / "float.onnx"
+        self.source, self.whole = folder / "float.onnx", folder / "whole.onnx"
         save(self.model, self.source)
-        self._types = static_types(self.model) if self.how.is_static else dynamic_types()
-        self._ranges = None
-        if self.how.is_static:
-            if calibration is None:
-                raise ModelError("static quantisation needs calibration inputs, and there are none")
-            self._ranges = find_ranges(self.model, how=self.how, feeds=calibration, folder=folder)
+        self._types = static_types(self.model) if self._how.is_static else dynamic_types()
         self._runtime = OnnxRuntime()
+        self._quantise_whole(calibration)
 
-    def layers(self, *, most: int) -> tuple[Layer, ...]:
-        return find_layers(self.model, {*self._types, "Gemm"}, most=most)
-
-    def quantised(self, floats: Collection[str]) -> Path:
-        """The model with everything but `floats` in INT8; the next one takes its place, but for the whole of it."""
-        target = self.folder / ("partly.onnx" if floats else "whole.onnx")
-        if not floats and target.exists():  # timed, profiled and checked: made once
-            return target
+    def _quantise_whole(self, calibration: Path | None) -> None:
         copy = ModelProto()
         copy.CopyFrom(self.model)
-        how = replace(self.how, floats=tuple(floats))
-        if self._ranges is None:
-            quantise_dynamic(copy, target, how=how)
-        else:
-            quantise_static(copy, target, how=how, ranges=self._ranges)
-        return target
+        if not self._how.is_static:
+            quantise_dynamic(copy, self.whole, how=self._how)
+            return
+        if calibration is None:
+            raise ModelError("static quantisation needs calibration inputs, and there are none")
+        ranges = find_ranges(self.model, how=self._how, feeds=calibration, folder=self._folder)
+        quantise_static(copy, self.whole, how=self._how, ranges=ranges)
 
-    def answers(self, path: Path, inputs: Sequence[Feeds]) -> list[dict[str, Array]]:
-        session = self._runtime.open(path, SessionOptions())
+    def layers(self, *, most: int) -> tuple[Layer, ...]:
+        return find_layers(self.model, {*self._types, "Gemm"}, most=min(most, MOST_LAYERS))
+
+    def reference(self, inputs: Sequence[Feeds]) -> list[dict[str, Array]]:
+        """What the float model answers."""
+        session = self._runtime.open(self.source, SessionOptions())
         try:
             return [session.run(feed) for feed in inputs]
         finally:
             session.close()
 
-    def node_times(self, path: Path, inputs: Sequence[Feeds]) -> Mapping[str, int]:
+    @contextmanager
+    def mixtures(self, layers: Sequence[Layer]) -> Iterator["_Mixtures"]:
+        """Every mixture of layers in float and in INT8, in one session."""
+        path = self._folder / "switches.onnx"
+        save(switchable(self.model, load(self.whole), layers), path)
         session = self._runtime.open(path, SessionOptions())
-        session.run(inputs[0])
-        begin = time.monotonic()
-        session.run(inputs[0])
-        run_s = max(time.monotonic() - begin, 1e-6)
-        session.close()
-        runs = int(np.clip(PROFILE_S / run_s, FEWEST_RUNS, MOST_RUNS))
+        try:
+            yield _Mixtures(session, layers)
+        finally:
+            session.close()
+
+    def node_times(self, path: Path, inputs: Sequence[Feeds], *, run_s: float) -> Mapping[str, int]:
+        runs = int(np.clip(PROFILE_S / max(run_s, 1e-6), FEWEST_RUNS, MOST_RUNS))
         return self._runtime.node_times(path, SessionOptions(), inputs, runs=runs)
 
 
-def _affordable(bench: _Bench, inputs: Sequence[Feeds], seconds: float) -> int:
-    """How many layers there is time to try alone."""
-    begin = time.monotonic()
-    bench.answers(bench.quantised(()), inputs[:ALONE_INPUTS])
-    return max(1, min(MOST_LAYERS, int(seconds / (time.monotonic() - begin))))
+class _Mixtures:
+    """A session whose layers are in float or in INT8 as each call says."""
+
+    def __init__(self, session: Session, layers: Sequence[Layer]) -> None:
+        self._session = session
+        self._switches = {layer.name: switch_of(layer) for layer in layers}
+
+    def answers(self, in_int8: Collection[str], inputs: Sequence[Feeds]) -> list[dict[str, Array]]:
+        """What the model answers with the layers of these names in INT8."""
+        switches = {switch: np.array(name in in_int8) for name, switch in self._switches.items()}
+        return [self._session.run({**feed, **switches}) for feed in inputs]
 
 
-def _savings(bench: _Bench, layers: Sequence[Layer], inputs: Sequence[Feeds]) -> tuple[dict[str, float | None], float]:
+def _savings(
+    bench: _Bench, layers: Sequence[Layer], inputs: Sequence[Feeds], *, run_s: float
+) -> tuple[dict[str, float | None], float]:
     """What each layer saves a call, in ns, and what all nodes of the float model take."""
-    plain = bench.node_times(bench.source, inputs)
+    plain = bench.node_times(bench.source, inputs, run_s=run_s)
     names = [node.name for node in bench.model.graph.node]
     before = time_by_layer(plain, layers, names)
-    after = time_by_layer(bench.node_times(bench.quantised(()), inputs), layers, names)
+    after = time_by_layer(bench.node_times(bench.whole, inputs, run_s=run_s), layers, names)
     saved: dict[str, float | None] = {}
     for layer in layers:
         was, now = before[layer.name], after[layer.name]
@@ -188,25 +202,21 @@ def _is_after(executed: str, name: str) -> bool:
 
 
 def _alone(
-    bench: _Bench, layers: Sequence[Layer], cost: LayerCost, inputs: Sequence[Feeds],
-    reference: Sequence[Mapping[str, Array]], *, until: float,
+    mixtures: _Mixtures, cost: LayerCost, inputs: Sequence[Feeds], reference: Sequence[Mapping[str, Array]], *,
+    until: float,
 ) -> LayerCost:  # fmt: skip
-    """The layer with the error that it alone adds; without one where the time is over, or something refuses it."""
+    """The layer with the error that it alone adds; without one where the time is over."""
     if time.monotonic() > until:
         return cost
-    floats = [node for layer in layers if layer.name != cost.name for node in layer.nodes]
-    try:
-        answers = bench.answers(bench.quantised(floats), inputs[:ALONE_INPUTS])
-    except InferOptError:
-        return cost
-    return replace(cost, error=1.0 - compare(reference[:ALONE_INPUTS], answers, tolerance=0.0).score)
+    answers = mixtures.answers({cost.name}, inputs[:FIRST_INPUTS])
+    return replace(cost, error=1.0 - compare(reference[:FIRST_INPUTS], answers, tolerance=0.0).score)
 
 
 @dataclass
 class _Points:
     """Whole models with the worthiest layers in INT8. Mutable: it is the search's own notebook."""
 
-    bench: _Bench
+    mixtures: _Mixtures
     layers: Sequence[LayerCost]
     inputs: Sequence[Feeds]
     reference: Sequence[Mapping[str, Array]]
@@ -254,8 +264,7 @@ class _Points:
         in_int8 = frozenset(layer.name for layer in chosen)
         if in_int8 not in self._found and in_int8:
             floats = tuple(node for layer in self.layers if layer.name not in in_int8 for node in layer.nodes)
-            answers = self.bench.answers(self.bench.quantised(floats), self.inputs)
-            parity = compare(self.reference, answers, tolerance=self.tolerance)
+            parity = self._parity(in_int8)
             self._found[in_int8] = PrecisionPoint(
                 layers=len(chosen),
                 floats=floats,
@@ -264,3 +273,12 @@ class _Points:
                 passed=parity.passed,
             )
         return not in_int8 or self._found[in_int8].passed
+
+    def _parity(self, in_int8: Collection[str]) -> Parity:
+        """Agreement on all inputs; on the first few, where it is too low there already."""
+        answers = self.mixtures.answers(in_int8, self.inputs[:FIRST_INPUTS])
+        first = compare(self.reference[:FIRST_INPUTS], answers, tolerance=self.tolerance)
+        if not first.passed:
+            return first
+        answers += self.mixtures.answers(in_int8, self.inputs[FIRST_INPUTS:])
+        return compare(self.reference, answers, tolerance=self.tolerance)

@@ -214,8 +214,9 @@ def _heat(
     rig: Rig, course: Course, entrants: dict[str, Entrant], generator: random.Random, goes_on: Callable[[float], bool]
 ) -> bool:
     """Rounds of these processes; whether it makes sense to go on."""
+    wanted = 1 if rig.objective.is_of_a_process else HEAT_ROUNDS
     tried, cost_s, rows = 0, 0.0, course.heats[-1].rows
-    while len(rows) < HEAT_ROUNDS and tried < TRIES * HEAT_ROUNDS and not course.is_over:
+    while len(rows) < wanted and tried < TRIES * wanted and not course.is_over:
         if not goes_on(cost_s):
             return False
         present = {key: one for key, one in entrants.items() if key in course.racing or key in (BASELINE, CLONE)}

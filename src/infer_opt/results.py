@@ -147,6 +147,7 @@ class TrialResult:
     """A configuration that ran.
 
     `log_ratio` is ln(time / baseline's time) per item, paired by rounds, with its standard error; 0 for the baseline.
+    It is that of cold starts, of memory or of energy where one of them is the objective.
     `baseline_ns` is what an item took the baseline in the same rounds: it tells whether the machine was slow then.
     """
 
@@ -391,6 +392,7 @@ class Benchmark:
     claim_holds: bool | None
     claim: str | None
     machine: MachineFacts
+    objective: Objective = Objective.LATENCY
     median_ns: Estimate | None = None
     processes: int = 0
     notes: tuple[Note, ...] = ()

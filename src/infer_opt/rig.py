@@ -3,23 +3,24 @@
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from infer_opt.config import Objective, Provider, TrialConfig, Workload
-from infer_opt.errors import InferOptError, ModelError
+from infer_opt.errors import InferOptError, ModelError, UnavailableError
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.measure import WarmUp, WarmUpPlan
 from infer_opt.protocols import Monitor
 from infer_opt.results import Placement
 from infer_opt.runtimes import PROVIDER_NAMES
 from infer_opt.transforms.cache import MANIFEST_NAME, ArtefactCache, artefact_key
-from infer_opt.workers.messages import Open, Opened, Warm
+from infer_opt.workers.messages import CpuUse, Open, Opened, Warm, WatchCpu
 from infer_opt.workers.process import WorkerProcess, run_task
 from infer_opt.workers.rounds import Entrant, Round, Watch, measure_round
 
 BASELINE, CLONE = "baseline", "clone"  # the keys of the two stock sessions in every race and epoch
 WARM_UP_CPU = WarmUpPlan(least_ns=200_000_000, cap_ns=3_000_000_000)
+ENERGY_S = 1.5  # of runs: the device counts energy in steps of up to a tenth of a second
 WARM_UP_CUDA = WarmUpPlan(least_ns=500_000_000, cap_ns=10_000_000_000)
 
 
@@ -129,7 +130,7 @@ class Rig:
     ) -> tuple[dict[str, Entrant], dict[str, str]]:
         """Fresh, warmed-up, stopped entrants, made in random order, and the reason of each that did not come up.
 
-        They open side by side, since opening is not measured here, and warm up one after another, since that is.
+        They open side by side, unless opening is what is measured, and warm up one after another, since that is.
 
         Raises:
             ModelError: the baseline or its clone did not come up.
@@ -137,22 +138,32 @@ class Rig:
         keys = list(configs)
         generator.shuffle(keys)
         starting: dict[str, Starting] = {}
+        opened: dict[str, Opened] = {}
+        disturbed: dict[str, str | None] = {}
         entrants: dict[str, Entrant] = {}
         lost: dict[str, str] = {}
         try:
             for key in keys:
                 try:
                     starting[key] = self.start(configs[key], generator, key=key)
+                    if self.objective is Objective.COLD_START:
+                        over = self.watch([starting[key].worker.pid])
+                        opened[key] = self._settle(starting[key])
+                        disturbed[key] = over()
                 except InferOptError as error:
                     lost[key] = error.what
-            for step in (self._settle, self._warm):
-                for key in [key for key in keys if key not in lost]:
-                    try:
-                        entrants[key] = step(starting[key])
-                    except InferOptError as error:
-                        lost[key] = error.what
-                        starting[key].worker.close()
-                        entrants.pop(key, None)
+            for key in [key for key in keys if key not in lost and key not in opened]:
+                try:
+                    opened[key] = self._settle(starting[key])
+                except InferOptError as error:
+                    lost[key] = error.what
+            for key in [key for key in keys if key not in lost]:
+                try:
+                    entrants[key] = replace(self._warm(starting[key], opened[key]), disturbed=disturbed.get(key))
+                except InferOptError as error:
+                    lost[key] = error.what
+            for key in set(lost) & set(starting):
+                starting[key].worker.close()
             for key in {BASELINE, CLONE} & set(lost):
                 raise ModelError(f"the stock session did not come up again: {lost[key]}")
         except BaseException:
@@ -172,16 +183,49 @@ class Rig:
             timeout_s=self.timeout_s,
         )
 
-    def _settle(self, starting: "Starting") -> Entrant:
+    def _settle(self, starting: "Starting") -> Opened:
         opened: Opened = starting.worker.receive(timeout_s=self.timeout_s)
         starting.worker.freeze()
         require_placement(opened.placement, starting.config.options.provider)
-        return Entrant(config=starting.config, worker=starting.worker)
+        return opened
 
-    def _warm(self, starting: "Starting") -> Entrant:
+    def _warm(self, starting: "Starting", opened: Opened) -> Entrant:
         warmed: WarmUp = starting.worker.ask(Warm(plan=self.warm_up_plan(starting.config)), timeout_s=self.timeout_s)
+        shown = self.shown(starting, opened)
         starting.worker.freeze()
-        return Entrant(config=starting.config, worker=starting.worker, latency_ns=warmed.latency_ns)
+        return Entrant(
+            config=starting.config, worker=starting.worker, latency_ns=warmed.latency_ns, shown=shown
+        )  # fmt: skip
+
+    def shown(self, starting: "Starting", opened: Opened) -> float | None:
+        """What a warmed-up process shows for the objective: ns, bytes or joules an item; None where blocks decide.
+
+        Raises:
+            UnavailableError: it cannot be read on this machine.
+        """
+        if not self.objective.is_of_a_process:
+            return None
+        if self.objective is Objective.COLD_START:
+            return float(opened.open_ns + opened.first_run_ns)
+        found = self._peak_bytes(starting) if self.objective is Objective.MEMORY else self._joules(starting)
+        if not found:
+            raise UnavailableError(f"the {self.objective} of a process cannot be read here", hint="infer-opt doctor")
+        return found
+
+    def _peak_bytes(self, starting: "Starting") -> float | None:
+        worker = starting.worker
+        if starting.config.options.provider is not Provider.CUDA:
+            return worker.memory_bytes("VmHWM")
+        return None if self.device is None else self.device.read([worker.pid]).get("gpu0.process_memory_bytes")
+
+    def _joules(self, starting: "Starting") -> float | None:
+        """Of the device, over a while of runs."""
+        if self.device is None or starting.config.options.provider is not Provider.CUDA:
+            return None
+        begin = self.device.read([starting.worker.pid]).get("gpu0.energy_joules")
+        use: CpuUse = starting.worker.ask(WatchCpu(seconds=ENERGY_S), timeout_s=self.timeout_s)
+        end = self.device.read([starting.worker.pid]).get("gpu0.energy_joules")
+        return None if begin is None or end is None else (end - begin) / (use.runs * starting.config.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

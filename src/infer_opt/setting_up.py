@@ -65,9 +65,9 @@ class Request:
     runtime: str = "onnx"
 
     def __post_init__(self) -> None:
-        if self.objective is Objective.LATENCY and len(self.batches) > 1:
+        if self.objective is not Objective.THROUGHPUT and len(self.batches) > 1:
             raise ConfigError(
-                f"latency is that of one batch size, got {', '.join(map(str, self.batches))}",
+                f"{self.objective} is that of one batch size, got {', '.join(map(str, self.batches))}",
                 hint="add --objective throughput to choose among batch sizes, or name one",
             )
         if any(batch < 1 for batch in self.batches):
@@ -127,6 +127,10 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
     availability: Availability = run_task("infer_opt.preparing:ask_runtime", request.runtime)
     providers, notes = choose_providers(request, availability)
     nvml = _nvml() if Provider.CUDA in providers else None
+    if request.objective is Objective.ENERGY and (nvml is None or providers != (Provider.CUDA,)):
+        raise UnavailableError(
+            "energy is read from NVIDIA GPUs alone", hint="name --provider cuda on a machine with one"
+        )
     machine = describe(gpus=nvml.gpus() if nvml else (), versions=versions())
     batches = request.batches or default_batches(facts, request.objective)
     unnamed = frozenset() if request.batches else frozenset(batches[1:])

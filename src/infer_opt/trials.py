@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from infer_opt.config import Provider, TrialConfig
+from infer_opt.config import Objective, Provider, TrialConfig
 from infer_opt.errors import EvidenceError, InferOptError, ModelError, StorageError
 from infer_opt.machine.cpu import has_vnni
 from infer_opt.measure import WarmUp
@@ -37,6 +37,7 @@ DROP_RATIO = 3.0
 CUDA_WATCH_S = 1.5
 FEWEST_CHECKED, MOST_CHECKED = 4, 64  # inputs on which parity is checked
 CHECK_NS = 4_000_000_000  # what checking them may take, by the time of stock's first run
+PROCESS_ERROR = 0.05  # ln(ratio) that two processes of one configuration may differ by, where a process is one value
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 SELF_AGREEMENT = 1 - 1e-6  # below this, two runs of stock on the same inputs count as different
 
@@ -97,8 +98,9 @@ def _run(rig: Rig, stage: _Stage, baseline: Entrant, generator: random.Random) -
         warmed: WarmUp = worker.ask(
             Warm(plan=rig.warm_up_plan(config, DROP_RATIO * _latency_ns(baseline, config))), timeout_s=rig.timeout_s
         )
+        shown = rig.shown(starting, opened)
         worker.freeze()
-        entrant = Entrant(config=config, worker=worker, latency_ns=warmed.latency_ns)
+        entrant = Entrant(config=config, worker=worker, latency_ns=warmed.latency_ns, shown=shown)
         rounds = paired_rounds(rig, entrant, baseline, generator)
         readings = read(rig, starting, opened, [r.blocks[TRIAL] for r in rounds])
     differences = [r.values[TRIAL] - r.values[BASELINE] for r in rounds]
@@ -107,17 +109,19 @@ def _run(rig: Rig, stage: _Stage, baseline: Entrant, generator: random.Random) -
         readings=readings,
         parity=parity,
         log_ratio=hodges_lehmann(differences),
-        log_ratio_error=hodges_lehmann_error(differences),
+        log_ratio_error=PROCESS_ERROR if shown is not None else hodges_lehmann_error(differences),
         blocks=tuple(r.blocks[TRIAL] for r in rounds),
-        baseline_ns=_level_ns(rounds),
+        baseline_ns=_level_ns(rig, rounds),
         placement=opened.placement,
         notes=_notes(config, opened, warmed) + _disturbed(rounds),
     )
     return within_limits(rig, result)
 
 
-def _level_ns(rounds: Sequence[Round]) -> float:
-    """What an item took the baseline, in ns: the median over rounds."""
+def _level_ns(rig: Rig, rounds: Sequence[Round]) -> float | None:
+    """What an item took the baseline, in ns: the median over rounds; None where rounds are not about time."""
+    if rig.objective.is_of_a_process:
+        return None
     return math.exp(statistics.median(one.values[BASELINE] for one in rounds))
 
 
@@ -324,6 +328,9 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
             path.unlink(missing_ok=True)
         else:
             _record(rig, replace(config, batch=batch), generator)
+    if rig.objective is Objective.COLD_START:
+        with rig.start(config, generator).worker as first:  # the first to read the file finds it in no cache
+            first.receive(timeout_s=rig.timeout_s)
     starting = rig.start(config, generator)
     worker = starting.worker
     try:
@@ -348,7 +355,8 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
         begin = time.monotonic()
         warmed: WarmUp = worker.ask(Warm(plan=rig.warm_up_plan(config)), timeout_s=rig.timeout_s)
         setup_s += time.monotonic() - begin
-        entrant = Entrant(config=config, worker=worker, latency_ns=warmed.latency_ns)
+        shown = rig.shown(starting, opened)
+        entrant = Entrant(config=config, worker=worker, latency_ns=warmed.latency_ns, shown=shown)
         rounds = [_round(rig, {BASELINE: entrant}, number, generator) for number in range(SCREEN_ROUNDS)]
         blocks = [found.blocks[BASELINE] for found in rounds]
         readings = read(rig, starting, opened, blocks)
@@ -363,7 +371,7 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
         log_ratio=0.0,
         log_ratio_error=0.0,
         blocks=tuple(blocks),
-        baseline_ns=_level_ns(rounds),
+        baseline_ns=_level_ns(rig, rounds),
         placement=opened.placement,
         notes=_notes(config, opened, warmed),
     )

@@ -11,7 +11,7 @@ from infer_opt.concluding import Outcome
 from infer_opt.config import TrialConfig
 from infer_opt.confirming import FEWEST_ROUNDS, Confirmation, Epoch, confirm, plan_rounds
 from infer_opt.errors import ModelError
-from infer_opt.exploring import SHARE, explore, offered
+from infer_opt.exploring import SHARE, explore, offered, refuted
 from infer_opt.machine.cgroup import throttled_ns
 from infer_opt.planning import plan_of
 from infer_opt.presets import PER_LAYER, Preset
@@ -194,7 +194,15 @@ def _explore(errand: Errand, setup: Setup, notebook: Notebook, budget: Budget, s
             known=frontiers,
             keep=lambda found: notebook.store.save_rounds(notebook.id, PRECISION, 0, concluding.frontier_record(found)),
         )
-    return replace(setup, frontiers=frontiers, surroundings=replace(setup.surroundings, mixed=offered(frontiers)))
+    return replace(
+        setup,
+        frontiers=frontiers,
+        surroundings=replace(
+            setup.surroundings,
+            mixed=offered(frontiers),
+            refuted=refuted(frontiers, tolerance=setup.rig.tolerance),
+        ),
+    )
 
 
 def _screen(errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budget: Budget, show: Show) -> Screened:
@@ -284,7 +292,13 @@ def _confirm(
         contenders.popitem()  # a proof of the winner comes before rivals
     setup_s = base.setup_s * (len(contenders) + 2)
     round_s = base.round_s * (len(contenders) + 2)
-    rounds = plan_rounds(setup_s, round_s, round_noise=raced.round_noise, left_s=budget.left_s - WRITING_S)
+    rounds = plan_rounds(
+        setup_s,
+        round_s,
+        round_noise=raced.round_noise,
+        left_s=budget.left_s - WRITING_S,
+        objective=setup.rig.objective,
+    )
     seen = list(notebook.epochs)
 
     def keep(epoch: Epoch) -> None:

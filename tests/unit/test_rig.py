@@ -1,11 +1,12 @@
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fakes import MS, FakeRig, World, make_rig
-from infer_opt.config import Provider, SessionOptions, TrialConfig
+from infer_opt.config import Objective, Provider, SessionOptions, TrialConfig
 from infer_opt.errors import ModelError
 from infer_opt.results import Placement
 from infer_opt.rig import BASELINE, CLONE, Rig, artefact_bytes, misplaced, require_placement
@@ -200,3 +201,77 @@ def test_the_model_as_given_needs_no_building() -> None:
     rig = make_rig(World())
 
     assert Rig.artefact(rig, STOCK) == rig.model  # there is no cache that it could ask
+
+
+# Objectives that a process shows as a whole
+
+
+def test_blocks_decide_where_time_a_call_is_the_objective() -> None:
+    entrants, _ = enter(World())
+
+    assert {entrant.shown for entrant in entrants.values()} == {None}
+
+
+@pytest.mark.parametrize(("objective", "shown"), [(Objective.COLD_START, 89e6), (Objective.MEMORY, 200e6)])
+def test_a_process_shows_its_cold_start_or_its_peak_memory(objective: Objective, shown: float) -> None:
+    world = World()
+    entrants, _ = enter(world, rig=make_rig(world, objective=objective))
+
+    assert {entrant.shown for entrant in entrants.values()} == {shown}
+
+
+def test_cold_starts_are_made_one_at_a_time() -> None:
+    world = World()
+    enter(world, rig=make_rig(world, objective=Objective.COLD_START))
+
+    opening: set[str] = set()
+    for what, name in world.diary:
+        if what == "Open":
+            assert not opening
+            opening.add(name)
+        elif what == "freeze":
+            opening.discard(name)
+
+
+def test_a_disturbed_cold_start_discards_the_rounds_of_its_epoch_and_a_disturbed_round_does_not() -> None:
+    world = World()
+    calls = iter(["something else ran", *[None] * 3, *["something else ran"] * 9])
+    rig = make_rig(world, objective=Objective.COLD_START, watch=lambda pids: lambda: next(calls))
+    entrants, _ = enter(world, rig=rig)
+
+    assert rig.round(entrants, 0, random.Random(0)).discarded == "something else ran"
+    assert (
+        rig.round({"one": next(e for e in entrants.values() if e.disturbed is None)}, 0, random.Random(0)).discarded
+        is None
+    )
+
+
+def test_energy_is_the_joules_of_an_item_over_a_while_of_runs() -> None:
+    world = World()
+    counter = iter([100.0, 150.0] * 4)
+
+    class Meter:
+        name = "meter"
+
+        def read(self, pids: Sequence[int]) -> dict[str, float | None]:
+            return {"gpu0.energy_joules": next(counter)}
+
+        def close(self) -> None:
+            pass
+
+    config = TrialConfig(options=SessionOptions(provider=Provider.CUDA))
+    scripts = {config: {Open: opened(("CUDAExecutionProvider", 3))}}
+    world = World(scripts=scripts)
+    rig = make_rig(world, objective=Objective.ENERGY, device=Meter())
+
+    entrants, lost = rig.enter({BASELINE: config, CLONE: config}, random.Random(0))
+
+    assert not lost
+    assert [entrant.shown for entrant in entrants.values()] == [0.5, 0.5]  # 50 J over 100 runs
+
+
+def test_what_cannot_be_read_is_said_and_not_taken_for_nothing() -> None:
+    world = World()
+
+    with pytest.raises(ModelError, match="energy of a process cannot be read"):
+        enter(world, rig=make_rig(world, objective=Objective.ENERGY))

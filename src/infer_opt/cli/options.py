@@ -44,7 +44,7 @@ def workload_options(function: Function) -> Function:
         ),
         click.option(
             "--objective", type=choice(Objective), default=Objective.LATENCY.value, show_default=True,
-            help="What faster means: time a call, or items a second of sessions side by side.",
+            help="What to improve: time a call, items a second, opening and first run, peak memory, joules an item.",
         ),
         click.option(
             "--seed", type=click.IntRange(min=0), default=0, show_default=True,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tabulate import tabulate
 
+from infer_opt.config import Objective
 from infer_opt.errors import ConfigError
 from infer_opt.reports import Format, sentences
 from infer_opt.reports.columns import broken
@@ -33,10 +34,19 @@ _LINES: dict[str, Callable[[Readings], str]] = {
     "energy a run": lambda readings: _with(readings.energy_joules, "J"),
 }
 
+# Better, worse and no different, for each objective.
+_WORDS = {
+    Objective.LATENCY: ("is faster than", "is slower than", "is as fast as"),
+    Objective.THROUGHPUT: ("is faster than", "is slower than", "is as fast as"),
+    Objective.COLD_START: ("starts faster than", "starts slower than", "starts as fast as"),
+    Objective.MEMORY: ("takes less memory than", "takes more memory than", "takes as much memory as"),
+    Objective.ENERGY: ("takes less energy than", "takes more energy than", "takes as much energy as"),
+}
+
 _VERDICTS = {
-    Verdict.FASTER: "{subject} is faster than {reference}: {ratio} [{interval}]; measure again and expect {again}.",
-    Verdict.SLOWER: "{subject} is slower than {reference}: {ratio} [{interval}]; measure again and expect {again}.",
-    Verdict.EQUIVALENT: "{subject} is as fast as {reference}, within {margin}: {ratio} [{interval}].",
+    Verdict.FASTER: "{subject} {better} {reference}: {ratio} [{interval}]; measure again and expect {again}.",
+    Verdict.SLOWER: "{subject} {worse} {reference}: {ratio} [{interval}]; measure again and expect {again}.",
+    Verdict.EQUIVALENT: "{subject} {equal} {reference}, within {margin}: {ratio} [{interval}].",
     Verdict.INCONCLUSIVE: "Inconclusive: {subject} against {reference} came to {ratio} [{interval}].",
     Verdict.TOO_NOISY: "Too noisy to tell: {subject} against {reference} came to {ratio} [{interval}].",
 }
@@ -87,7 +97,11 @@ def _answer(benchmark: Benchmark) -> list[str]:
 
 def _verdict(benchmark: Benchmark, comparison: Comparison) -> str:
     value, interval = ratio_and_interval(comparison.speedup)
+    better, worse, equal = _WORDS[benchmark.objective]
     return _VERDICTS[comparison.verdict].format(
+        better=better,
+        worse=worse,
+        equal=equal,
         subject=sentences.one_line(benchmark.subject),
         reference=sentences.one_line(benchmark.reference or "stock"),
         ratio=value,

@@ -44,9 +44,9 @@ def headline(tuning: Tuning) -> str:
     if tuning.verdict is TuningVerdict.TOO_NOISY:
         return f"Too noisy to tell: keep the stock settings, because {reason}."
     if tuning.verdict is TuningVerdict.NO_FASTER:
-        return f"Nothing is proven faster than the stock settings: keep stock, because {reason}."
+        return f"Nothing is proven {tuning.objective.better} than the stock settings: keep stock, because {reason}."
     if tuning.comparison is None:
-        return f"Faster than the stock settings: {reason}."
+        return f"{tuning.objective.better.capitalize()} than the stock settings: {reason}."
     return claim(tuning.comparison, tuning.objective)
 
 
@@ -54,7 +54,7 @@ def claim(comparison: Comparison, objective: Objective) -> str:
     """`2.31x faster than stock [2.10 to 2.52]; measure again and expect 2.05 to 2.58.`"""
     value, interval = ratio_and_interval(comparison.speedup)
     _, again = ratio_and_interval(comparison.remeasure)
-    gain = "faster than stock" if objective is Objective.LATENCY else "the throughput of stock"
+    gain = "the throughput of stock" if objective is Objective.THROUGHPUT else f"{objective.better} than stock"
     return f"{value} {gain} [{interval}]; measure again and expect {again}."
 
 

@@ -31,8 +31,8 @@ class Surroundings:
 
     `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
     that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
-    `mixed` are recipes between float and INT8 that were found to agree with the model; `engines` other runtimes that are
-    installed, and run on the CPU.
+    `mixed` are recipes between float and INT8 that were found to agree with the model, `refuted` those with all of it
+    in INT8 that were found not to; `engines` other runtimes that are installed, and run on the CPU.
     """
 
     providers: tuple[Provider, ...]
@@ -50,6 +50,7 @@ class Surroundings:
     static_operators: frozenset[str] = frozenset()
     fusable: tuple[str, ...] = ()
     mixed: tuple[Recipe, ...] = ()
+    refuted: tuple[Recipe, ...] = ()
     engines: tuple[str, ...] = ()
     custom_ops: tuple[str, ...] = ()
 
@@ -141,7 +142,11 @@ def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
     for engine in surroundings.engines:
         found += _interleaved(
             [TrialConfig(recipe=as_given, options=option, runtime=engine) for option in options],
-            [TrialConfig(recipe=recipe, runtime=engine) for recipe in (*mixed, *_static(surroundings))],
+            [
+                TrialConfig(recipe=recipe, runtime=engine)
+                for recipe in (*mixed, *_static(surroundings))
+                if recipe not in surroundings.refuted
+            ],
         )
     return found
 
@@ -276,10 +281,13 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
     if provider is Provider.CUDA:
         halved = [Recipe(fp16=True)] + [replace(recipe, fp16=True) for recipe in recipes]
         return halved + recipes + _shapes(surroundings)
-    quantised = _dynamic(surroundings) + _static(surroundings)
-    both = [replace(recipe, quantise=quantised[0].quantise) for recipe in recipes if quantised]
-    first = [*surroundings.mixed, *quantised[:2]]
-    return first + recipes + both + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
+    wrong = {_is_static(recipe) for recipe in surroundings.refuted}
+    likely = [recipe for recipe in _dynamic(surroundings) + _static(surroundings) if _is_static(recipe) not in wrong]
+    unlikely = [recipe for recipe in _dynamic(surroundings) + _static(surroundings) if _is_static(recipe) in wrong]
+    both = [replace(recipe, quantise=likely[0].quantise) for recipe in recipes if likely and not _is_static(likely[0])]
+    first = [*surroundings.mixed, *likely[:2]]
+    found = first + recipes + both + likely[2:] + _shapes(surroundings) + _saved(surroundings) + unlikely
+    return [recipe for recipe in found if recipe not in surroundings.refuted]
 
 
 def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
@@ -293,6 +301,10 @@ def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
     dynamic = [replace(recipe, fuse=fused) for recipe in _dynamic(surroundings)[:1]]
     static = [recipe for recipe in _static(surroundings) if _calibration(recipe) is Calibration.PERCENTILE]
     return (*dynamic, *static)
+
+
+def _is_static(recipe: Recipe) -> bool:
+    return _calibration(recipe) is not None
 
 
 def _calibration(recipe: Recipe) -> Calibration | None:

@@ -20,16 +20,23 @@ Watch = Callable[[Sequence[int]], Callable[[], str | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrant:
-    """A configuration that is live: a worker with an open, warmed-up session that takes about `latency_ns` a call."""
+    """A configuration that is live: a worker with an open, warmed-up session that takes about `latency_ns` a call.
+
+    `shown` is what the process showed for an objective of processes, such as its cold start in ns; None otherwise.
+    `disturbed` says what disturbed the machine meanwhile.
+    """
 
     config: TrialConfig
     worker: WorkerProcess
     latency_ns: float = 0.0
+    shown: float | None = None
+    disturbed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One block of each live configuration. `values` are ln(ns an item); `discarded` says why it does not count.
+    """One block of each live configuration. `values` are ln(ns an item), or ln of what the process showed;
+    `discarded` says why it does not count.
 
     `lost` holds those whose worker ended or whose session failed in this round; they have no block and no value.
     """
@@ -65,15 +72,24 @@ def measure_round(
             lost[key] = error
         worker.freeze()
     reason = over()
+    if objective.is_of_a_process:  # what happens now is no matter any more
+        reason = next((entrant.disturbed for entrant in live.values() if entrant.disturbed is not None), None)
     return Round(
         number=number,
         order=tuple(order),
         blocks=blocks,
-        values={key: item_value(block, live[key].config.batch, objective) for key, block in blocks.items()},
+        values={key: value_of(live[key], block, objective) for key, block in blocks.items()},
         discarded=reason,
         lost=lost,
         cost_s=time.monotonic() - begin,
     )
+
+
+def value_of(entrant: Entrant, block: Block, objective: Objective) -> float:
+    """What an entrant's block is worth; smaller is better. ln of what its process showed, for such an objective."""
+    if entrant.shown is not None:
+        return math.log(entrant.shown)
+    return item_value(block, entrant.config.batch, objective)
 
 
 def item_value(block: Block, batch: int, objective: Objective) -> float:

@@ -71,11 +71,13 @@ def points(baseline: TrialResult, winner: TrialResult, trials: Sequence[Trial]) 
 
 
 def _items_per_s(trial: Trial, baseline: TrialResult) -> float:
-    """By the paired rounds, for those who ran: stock's own throughput times the ratio, so that all are comparable."""
-    if isinstance(trial, TrialFailure):
-        return trial.readings.items_per_s if trial.readings is not None else math.nan
+    """Stock's own throughput times the ratio, so that all are comparable: of the paired rounds, or of what was read."""
     means = [statistics.fmean(block.latency_ns) for block in baseline.blocks]
-    return baseline.config.batch / statistics.median(means) * 1e9 * math.exp(-trial.log_ratio)
+    stock = baseline.config.batch / statistics.median(means) * 1e9
+    if isinstance(trial, TrialResult):
+        return stock * math.exp(-trial.log_ratio)
+    read = math.nan if trial.readings is None else trial.readings.items_per_s
+    return stock * read / baseline.readings.items_per_s
 
 
 def _lane(trials: Sequence[Trial], baseline: TrialResult, winner: TrialResult) -> list[LoadPoint]:

@@ -109,6 +109,7 @@ def test_throughput_is_stocks_own_times_the_paired_ratio() -> None:
     assert found[4].items_per_s == pytest.approx(1000.0 * 2.718281828**1.2)
     assert found[4].speedup == pytest.approx(2.718281828**1.2)
     assert found[5].speedup is None
+    assert found[5].items_per_s == pytest.approx(1000.0 / 9)  # what was read of it, over what was read of stock
 
 
 def test_a_configuration_of_which_one_batch_was_tried_shows_no_trade() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import platformdirs
 
-from infer_opt.config import Objective, Provider
+from infer_opt.config import Objective, Provider, Rewriter
 from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.machine.cpu import has_vnni
@@ -37,7 +37,7 @@ from infer_opt.workers.watching import watch_machine
 OLD_OPSET = 13  # below it, or with weights among the graph's inputs, quantisers need the graph normalised first
 OLD_IR = 4
 MEMORY_SHARE = 0.8
-VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "numpy")
+VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "onnxslim", "onnxscript", "numpy")
 DEFAULT_PARITY = 0.99
 
 
@@ -240,9 +240,16 @@ def _surroundings(
         dynamic_operators=quantisable(operators),
         static_operators=quantisable(operators, static=True),
         fusable=fusable_types(operators),
+        rewriters=_rewriters(request),
         custom_ops=request.custom_ops,
         engines=engines,
     )
+
+
+def _rewriters(request: Request) -> tuple[Rewriter, ...]:
+    """The graph rewriters that are installed; none for operators that they do not know."""
+    installed = versions()
+    return tuple(library for library in Rewriter if library in installed and not request.custom_ops)
 
 
 def _engines(request: Request) -> dict[str, str]:

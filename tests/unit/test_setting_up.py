@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fakes import MACHINE, MODEL, World, make_rig
-from infer_opt.config import Objective, Provider, Workload
+from infer_opt.config import Objective, Provider, Rewriter, Workload
 from infer_opt.errors import ConfigError, EvidenceError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.preparing import Availability, Prepared
 from infer_opt.results import Caution, Note
@@ -340,6 +340,16 @@ def test_what_the_model_and_its_inputs_allow_is_known_to_the_space(
     assert old.surroundings.is_old_graph
     assert old.surroundings.can_calibrate
     assert old.rig.calibration_hash == "h"
+
+
+def test_graph_rewriters_are_offered_where_they_are_installed_and_know_the_operators(
+    rigged: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ops.so").touch()
+    monkeypatch.setattr("infer_opt.setting_up.versions", lambda: {"onnxslim": "0.1.98", "onnx": "1.23.2"})
+
+    assert rigged().surroundings.rewriters == (Rewriter.ONNXSLIM,)
+    assert rigged(request(custom_ops=(str(tmp_path / "ops.so"),))).surroundings.rewriters == ()
 
 
 def test_shapes_are_fixed_only_at_sizes_that_the_user_named(rigged: Callable[..., Setup]) -> None:

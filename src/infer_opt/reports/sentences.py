@@ -9,6 +9,7 @@ from infer_opt.reports.quantities import agreement, elapsed, number, percent, ra
 from infer_opt.reports.rows import Row
 from infer_opt.results import (
     Caution,
+    Changes,
     Comparison,
     Frontier,
     LayerCost,
@@ -21,6 +22,7 @@ from infer_opt.results import (
 )
 
 _NAMES_SHOWN = 2
+_OPERATORS_SHOWN = 2
 
 
 def one_line(text: str) -> str:
@@ -81,6 +83,26 @@ def changes(trial: Trial) -> list[tuple[str, str]]:
     found += [("session", config.options.label)] * (config.options.label != "stock settings")
     found += [("batch", str(config.batch))] * (config.batch != 1)
     return found + [("runtime", config.runtime)] * (config.runtime != "onnx")
+
+
+def graph_changes(found: Changes) -> str:
+    """What a recipe changed, in short: `48 Mul, 24 Cast and 96 more nodes added; 24 MatMul removed; 12 changed`."""
+    parts = [_counted(found.operators_added, found.added, "added")]
+    parts += [_counted(found.operators_removed, found.removed, "removed")]
+    parts += [f"{found.changed:,} changed"] * bool(found.changed)
+    parts += [f"other {' and '.join(found.besides)}"] * bool(found.besides)
+    return "; ".join(part for part in parts if part) or "nothing"
+
+
+def _counted(operators: Sequence[tuple[str, int]], nodes: int, what: str) -> str:
+    """The operators that most nodes are of, and how many nodes there are beside them."""
+    if not nodes and not operators:
+        return ""
+    named = operators[:_OPERATORS_SHOWN]
+    rest = nodes - sum(count for _, count in named)
+    words = [f"{count:,} {one_line(kind)}" for kind, count in named]
+    more = f" and {rest:,} more node{'s' * (rest != 1)}" if named else f"{rest:,} node{'s' * (rest != 1)}"
+    return f"{', '.join(words)}{more * (rest > 0)} {what}"
 
 
 def parity_sentence(parity: Parity) -> str:

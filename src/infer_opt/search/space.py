@@ -16,6 +16,7 @@ from infer_opt.config import (
     Provider,
     Quantisation,
     Recipe,
+    Rewriter,
     SessionOptions,
     Spin,
     TrialConfig,
@@ -31,8 +32,8 @@ class Surroundings:
 
     `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
     that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
-    `mixed` are recipes between float and INT8 that were found to agree with the model; `engines` other runtimes that are
-    installed, and run on the CPU.
+    `rewriters` are libraries that rewrite graphs and are installed. `mixed` are recipes between float and INT8 that
+    were found to agree with the model; `engines` other runtimes that are installed, and run on the CPU.
     """
 
     providers: tuple[Provider, ...]
@@ -49,6 +50,7 @@ class Surroundings:
     dynamic_operators: frozenset[str] = frozenset()
     static_operators: frozenset[str] = frozenset()
     fusable: tuple[str, ...] = ()
+    rewriters: tuple[Rewriter, ...] = ()
     mixed: tuple[Recipe, ...] = ()
     engines: tuple[str, ...] = ()
     custom_ops: tuple[str, ...] = ()
@@ -242,11 +244,13 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
     recipes = [Recipe(fuse=kind, normalise=surroundings.is_old_graph) for kind in surroundings.fusable[:1]]
     if provider is Provider.CUDA:
         halved = [Recipe(fp16=True)] + [replace(recipe, fp16=True) for recipe in recipes]
-        return halved + recipes + _shapes(surroundings)
+        return halved + recipes + _rewritten(surroundings) + _shapes(surroundings)
     quantised = _dynamic(surroundings) + _static(surroundings)
     both = [replace(recipe, quantise=quantised[0].quantise) for recipe in recipes if quantised]
     first = [*surroundings.mixed, *quantised[:2]]
-    return first + recipes + both + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
+    rewritten = _rewritten(surroundings)
+    both += [replace(recipe, quantise=quantised[0].quantise) for recipe in rewritten if quantised]
+    return first + recipes + rewritten + both + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
 
 
 def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
@@ -296,6 +300,10 @@ def _static(surroundings: Surroundings) -> list[Recipe]:
 def _normalised(recipe: Recipe, surroundings: Surroundings) -> Recipe:
     """Quantisers refuse old files whose weights are graph inputs or come from ConstantOfShape."""
     return replace(recipe, normalise=surroundings.is_old_graph)
+
+
+def _rewritten(surroundings: Surroundings) -> list[Recipe]:
+    return [_normalised(Recipe(rewrite=library), surroundings) for library in surroundings.rewriters]
 
 
 def _shapes(surroundings: Surroundings) -> list[Recipe]:

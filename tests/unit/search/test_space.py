@@ -11,6 +11,7 @@ from infer_opt.config import (
     Provider,
     Quantisation,
     Recipe,
+    Rewriter,
     SessionOptions,
     Spin,
     TrialConfig,
@@ -38,6 +39,7 @@ RICH = Surroundings(
     dynamic_operators=frozenset({"MatMul"}),
     static_operators=frozenset({"MatMul", "Conv"}),
     fusable=("bert", "gpt2"),
+    rewriters=tuple(Rewriter),
 )
 ON_GPU = replace(RICH, providers=(Provider.CUDA, Provider.CPU))
 EVERYWHERE = [PLAIN, RICH, ON_GPU, replace(RICH, batches=(1, 8), objective=Objective.THROUGHPUT, has_vnni=True)]
@@ -231,6 +233,15 @@ def test_fused_and_quantised_go_together_too() -> None:
 def test_shapes_are_fixed_only_where_some_are_free() -> None:
     assert Recipe(fixed_shapes=True) in recipes(RICH)
     assert not any(r.fixed_shapes for r in recipes(PLAIN))
+
+
+@pytest.mark.parametrize("provider", Provider)
+def test_rewriters_are_tried_where_they_are_installed_alone_and_on_the_cpu_with_int8(provider: Provider) -> None:
+    found = [recipe for recipe in recipes(ON_GPU, provider) if recipe.rewrite is not None]
+
+    assert {recipe.rewrite for recipe in found if recipe.quantise is None} == set(Rewriter)
+    assert any(recipe.quantise is not None for recipe in found) is (provider is Provider.CPU)
+    assert not any(recipe.rewrite for recipe in recipes(replace(ON_GPU, rewriters=()), provider))
 
 
 def test_halves_are_for_cuda() -> None:

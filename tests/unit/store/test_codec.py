@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from infer_opt.config import Quantisation, TrialConfig
+from infer_opt.config import Quantisation, Recipe, Rewriter, TrialConfig, WeightOnly
 from infer_opt.errors import StorageError
-from infer_opt.results import Block, FailureKind, Trial, TrialFailure, TrialResult
+from infer_opt.results import Block, Changes, FailureKind, Trial, TrialFailure, TrialResult
 from infer_opt.store.codec import decode, decode_blocks, encode, encode_blocks, from_text, to_text
 from store_files.contents import FAILED, FULL, HUNG, STOCK, TRIALS
 
@@ -17,14 +17,32 @@ MIXED = dataclasses.replace(
     FULL,
     config=TrialConfig(
         recipe=dataclasses.replace(
-            FULL.config.recipe, quantise=Quantisation(per_channel=True, floats=("head/MatMul", "body/MatMul"))
+            FULL.config.recipe,
+            rewrite=Rewriter.ONNXSLIM,
+            quantise=Quantisation(per_channel=True, smooth=0.75, floats=("head/MatMul", "body/MatMul")),
         )
     ),
     baseline_ns=4_100_000.5,
+    changes=Changes(
+        operators_added=(("MatMulInteger", 24),),
+        operators_removed=(("MatMul", 24), ("Identity", 1)),
+        added=48,
+        removed=25,
+        changed=2,
+        nodes_added=("head/MatMul_quant",),
+        nodes_removed=("head/MatMul",),
+        nodes_changed=("norm",),
+        besides=("inputs",),
+    ),
+)
+WEIGHTS = dataclasses.replace(
+    STOCK, config=TrialConfig(recipe=Recipe(quantise=Quantisation(weight_only=WeightOnly(bits=8, symmetric=False))))
 )
 
 
-@pytest.mark.parametrize("trial", [*TRIALS, MIXED], ids=["stock", "full", "failed", "hung", "mixed"])
+@pytest.mark.parametrize(
+    "trial", [*TRIALS, MIXED, WEIGHTS], ids=["stock", "full", "failed", "hung", "mixed", "weights"]
+)
 def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
     back = decode(*encode(trial))
 
@@ -35,8 +53,8 @@ def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
 
 def test_the_sample_that_must_come_back_leaves_no_field_out() -> None:
     stock_fields = {"fp16", "arena", "memory_pattern", "runtime"}  # excluded by others in the sample, or plain values
-    seen = {name for trial in (FULL, FAILED, MIXED) for name, value in _fields(trial) if value is not None}
-    every = {name for trial in (*TRIALS, MIXED) for name, _ in _fields(trial)}
+    seen = {name for trial in (FULL, FAILED, MIXED, WEIGHTS) for name, value in _fields(trial) if value is not None}
+    every = {name for trial in (*TRIALS, MIXED, WEIGHTS) for name, _ in _fields(trial)}
 
     assert every - seen - stock_fields == set()
 

@@ -27,14 +27,7 @@ from infer_opt.runtimes.onnx import OnnxRuntime
 from infer_opt.transforms.apply import build
 from infer_opt.transforms.layers import MOST_LAYERS, Layer, find_layers
 from infer_opt.transforms.model_files import load, save
-from infer_opt.transforms.quantise import (
-    dynamic_types,
-    find_ranges,
-    prepared,
-    quantise_dynamic,
-    quantise_static,
-    static_types,
-)
+from infer_opt.transforms.quantise import find_ranges, prepared, quantise_prepared, quantised_types
 
 ALONE_INPUTS = 8  # on which a layer alone is tried
 PROFILE_S, FEWEST_RUNS, MOST_RUNS = 1.0, 8, 200
@@ -96,11 +89,9 @@ class _Bench:
         self.model = prepared(load(given), folder)
         self.source = folder / "float.onnx"
         save(self.model, self.source)
-        self._types = static_types(self.model) if self.how.is_static else dynamic_types()
+        self._types = quantised_types(self.model, self.how)
         self._ranges = None
         if self.how.is_static:
-            if calibration is None:
-                raise ModelError("static quantisation needs calibration inputs, and there are none")
             self._ranges = find_ranges(self.model, how=self.how, feeds=calibration, folder=folder)
         self._runtime = OnnxRuntime()
 
@@ -108,17 +99,13 @@ class _Bench:
         return find_layers(self.model, {*self._types, "Gemm"}, most=most)
 
     def quantised(self, floats: Collection[str]) -> Path:
-        """The model with everything but `floats` in INT8; the next one takes its place, but for the whole of it."""
+        """The model with everything but `floats` quantised; the next one takes its place, but for the whole of it."""
         target = self.folder / ("partly.onnx" if floats else "whole.onnx")
         if not floats and target.exists():  # timed, profiled and checked: made once
             return target
         copy = ModelProto()
         copy.CopyFrom(self.model)
-        how = replace(self.how, floats=tuple(floats))
-        if self._ranges is None:
-            quantise_dynamic(copy, target, how=how)
-        else:
-            quantise_static(copy, target, how=how, ranges=self._ranges)
+        quantise_prepared(copy, target, how=replace(self.how, floats=tuple(floats)), ranges=self._ranges)
         return target
 
     def answers(self, path: Path, inputs: Sequence[Feeds]) -> list[dict[str, Array]]:

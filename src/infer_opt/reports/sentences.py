@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from infer_opt.config import Objective
+from infer_opt.config import Objective, Recipe
 from infer_opt.facts import MachineFacts
 from infer_opt.reports.quantities import agreement, elapsed, number, percent, ratio_and_interval, size
 from infer_opt.reports.rows import Row
@@ -136,7 +136,8 @@ def search(found: Search) -> str:
 
 
 def precision(frontier: Frontier) -> list[str]:
-    """How far INT8 goes in this model, and what the best whole model leaves in float, and why."""
+    """How far fewer bits go in this model, and what the best whole model leaves in float, and why."""
+    bits = _bits(frontier.recipe)
     best = next((point for point in frontier.points if point.passed), None)
     label, total = frontier.recipe.label, len(frontier.layers)
     beyond = max((point for point in frontier.points if not point.passed), key=lambda p: p.layers, default=None)
@@ -145,20 +146,25 @@ def precision(frontier: Frontier) -> list[str]:
         refused = f"; {beyond.layers} agree only to {agreement(beyond.score)}, which is too little"
     if best is None:
         tried = f"{len(frontier.points)} whole models tried"
-        return [f"{label}: none of the {tried} with some of its {total} layers in INT8 agrees{refused}"]
-    lines = [f"{label}: {best.layers} of {total} layers in INT8 agree to {agreement(best.score)}{refused}"]
+        return [f"{label}: none of the {tried} with some of its {total} layers in {bits} agrees{refused}"]
+    lines = [f"{label}: {best.layers} of {total} layers in {bits} agree to {agreement(best.score)}{refused}"]
     kept = [layer for layer in frontier.layers if set(layer.nodes) <= set(best.floats)]
-    return lines + [f"in float {one_line(layer.name)}: {_why_in_float(layer, frontier.call_ns)}" for layer in kept]
+    return lines + [f"in float {one_line(layer.name)}: {_why_in_float(layer, frontier)}" for layer in kept]
 
 
-def _why_in_float(layer: LayerCost, call_ns: float) -> str:
+def _bits(recipe: Recipe) -> str:
+    weight_only = None if recipe.quantise is None else recipe.quantise.weight_only
+    return "INT8" if weight_only is None else f"{weight_only.bits}-bit weights"
+
+
+def _why_in_float(layer: LayerCost, frontier: Frontier) -> str:
     if layer.saved_ns is None:
         return "the runtime's profile does not say what it takes"
     if layer.saved_ns <= 0:
-        return "INT8 is no faster there"
+        return f"no faster there in {_bits(frontier.recipe)}"
     if layer.error is None:
         return "there was no time to try it, or it cannot be quantised alone"
-    share = percent(layer.saved_ns / call_ns) if call_ns else "some"
+    share = percent(layer.saved_ns / frontier.call_ns) if frontier.call_ns else "some"
     return f"would save {share} of a call, and alone moves the outputs by {layer.error:.2g}"
 
 

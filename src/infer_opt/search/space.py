@@ -20,9 +20,12 @@ from infer_opt.config import (
     SessionOptions,
     Spin,
     TrialConfig,
+    WeightOnly,
     WeightType,
 )
 
+HEAVY_BYTES = 200_000_000  # of weights: beyond any cache, so that reading them is most of what a call does
+FOUR_BITS = Quantisation(weight_only=WeightOnly(bits=4, block=32))
 WIDEST = 2000  # configurations: what a model of the space can still be asked about as a whole
 
 
@@ -30,10 +33,11 @@ WIDEST = 2000  # configurations: what a model of the space can still be asked ab
 class Surroundings:
     """What decides which configurations make sense.
 
-    `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
-    that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
-    `rewriters` are libraries that rewrite graphs and are installed. `mixed` are recipes between float and INT8 that
-    were found to agree with the model; `engines` other runtimes that are installed, and run on the CPU.
+    `usable_cores` is what quota and affinity leave; `dynamic_operators`, `static_operators` and `weight_operators` are
+    those of the model that could be faster with INT8 ranges found on the fly, by calibration, or with fewer bits in
+    their weights alone; `fusable` the transformer types to try. `rewriters` are libraries that rewrite graphs and are
+    installed. `mixed` are recipes between float and INT8 that were found to agree with the model; `engines` other
+    runtimes that are installed, and run on the CPU.
     """
 
     providers: tuple[Provider, ...]
@@ -49,6 +53,8 @@ class Surroundings:
     is_old_graph: bool = False
     dynamic_operators: frozenset[str] = frozenset()
     static_operators: frozenset[str] = frozenset()
+    weight_operators: frozenset[str] = frozenset()
+    weight_bytes: int = 0
     fusable: tuple[str, ...] = ()
     rewriters: tuple[Rewriter, ...] = ()
     mixed: tuple[Recipe, ...] = ()
@@ -248,9 +254,10 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
     quantised = _dynamic(surroundings) + _static(surroundings)
     both = [replace(recipe, quantise=quantised[0].quantise) for recipe in recipes if quantised]
     first = [*surroundings.mixed, *quantised[:2]]
-    rewritten = _rewritten(surroundings)
-    both += [replace(recipe, quantise=quantised[0].quantise) for recipe in rewritten if quantised]
-    return first + recipes + rewritten + both + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
+    rewritten, weights = _rewritten(surroundings), _weight_only(surroundings)
+    rewritten += [replace(recipe, quantise=quantised[0].quantise) for recipe in rewritten if quantised]
+    likely = first + recipes + both + weights[:2] + rewritten + weights[2:]
+    return likely + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
 
 
 def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
@@ -263,7 +270,8 @@ def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
     fused = surroundings.fusable[0] if surroundings.fusable else None
     dynamic = [replace(recipe, fuse=fused) for recipe in _dynamic(surroundings)[:1]]
     static = [recipe for recipe in _static(surroundings) if _calibration(recipe) is Calibration.PERCENTILE]
-    return (*dynamic, *static)
+    heavy = [recipe for recipe in _weight_only(surroundings) if surroundings.weight_bytes >= HEAVY_BYTES]
+    return (*dynamic, *static, *[recipe for recipe in heavy if recipe.quantise == FOUR_BITS])
 
 
 def _calibration(recipe: Recipe) -> Calibration | None:
@@ -294,6 +302,19 @@ def _static(surroundings: Surroundings) -> list[Recipe]:
         for calibration in (Calibration.MINMAX, Calibration.PERCENTILE, Calibration.ENTROPY)
     ]
     ways.append(Quantisation(calibration=Calibration.MINMAX, reduce_range=safe))
+    return [_normalised(Recipe(quantise=way), surroundings) for way in ways]
+
+
+def _weight_only(surroundings: Surroundings) -> list[Recipe]:
+    """Fewer bits in weights alone, eight first: four save more memory, but seldom agree with stock."""
+    if not surroundings.weight_operators:
+        return []
+    ways = [
+        Quantisation(weight_only=WeightOnly(bits=8, block=32)),
+        Quantisation(weight_only=WeightOnly(bits=8, block=128)),
+        FOUR_BITS,
+        Quantisation(weight_only=WeightOnly(bits=4, block=32, symmetric=False)),
+    ]
     return [_normalised(Recipe(quantise=way), surroundings) for way in ways]
 
 

@@ -151,7 +151,7 @@ def test_what_stays_in_float_is_told_with_the_reason() -> None:
         "int8-dynamic per-channel 7-bit: 1 of 5 layers in INT8 agree to 0.99020; 2 agree only to 0.96100, which is too"
         " little",
         "in float body/output: would save 16 % of a call, and alone moves the outputs by 0.031",
-        "in float head: INT8 is no faster there",
+        "in float head: no faster there in INT8",
         "in float pool: the runtime's profile does not say what it takes",
         "in float tail: there was no time to try it, or it cannot be quantised alone",
     ]

@@ -18,10 +18,12 @@ from infer_opt.config import (
     WeightType,
 )
 from infer_opt.search.space import (
+    HEAVY_BYTES,
     WIDEST,
     Surroundings,
     candidates,
     distance_from_stock,
+    explorable,
     neighbours,
     stock,
     thread_counts,
@@ -38,6 +40,7 @@ RICH = Surroundings(
     is_old_graph=True,
     dynamic_operators=frozenset({"MatMul"}),
     static_operators=frozenset({"MatMul", "Conv"}),
+    weight_operators=frozenset({"MatMul"}),
     fusable=("bert", "gpt2"),
     rewriters=tuple(Rewriter),
 )
@@ -201,7 +204,7 @@ def test_without_vnni_seven_bit_weights_come_first_and_with_it_eight_bit_ones() 
 
 
 def test_dynamic_quantisation_varies_channels_range_and_weight_type() -> None:
-    ways = [way for way in quantisations(RICH) if not way.is_static]
+    ways = [way for way in quantisations(RICH) if way.kind == "dynamic"]
 
     assert {way.per_channel for way in ways} == {True, False}
     assert {way.weight_type for way in ways} == {WeightType.INT8, WeightType.UINT8}
@@ -214,10 +217,28 @@ def test_static_quantisation_tries_every_calibration_but_only_with_real_inputs()
 
 def test_a_model_without_operators_worth_it_is_not_quantised() -> None:
     nothing: frozenset[str] = frozenset()
-    surroundings = replace(RICH, dynamic_operators=nothing, static_operators=nothing)
+    surroundings = replace(RICH, dynamic_operators=nothing, static_operators=nothing, weight_operators=nothing)
 
     assert not quantisations(surroundings)
     assert {r.fuse for r in recipes(surroundings)} == {None, "bert"}
+
+
+def test_weights_alone_are_quantised_in_eight_and_four_bits_after_the_likeliest_int8() -> None:
+    ways = quantisations(RICH)
+    bits = [way.weight_only.bits for way in ways if way.weight_only is not None]
+
+    assert bits == [8, 8, 4, 4]
+    assert [way.kind for way in ways[:2]] == ["dynamic", "dynamic"]
+    assert not any(way.kind == "weights" for way in quantisations(replace(RICH, weight_operators=frozenset())))
+
+
+def test_four_bits_are_looked_at_layer_by_layer_where_weights_are_heavy() -> None:
+    def kinds(weight_bytes: int) -> list[str]:
+        found = explorable(replace(RICH, weight_bytes=weight_bytes))
+        return [recipe.quantise.kind for recipe in found if recipe.quantise is not None]
+
+    assert kinds(HEAVY_BYTES) == ["dynamic", "static", "weights"]
+    assert kinds(HEAVY_BYTES - 1) == ["dynamic", "static"]
 
 
 def test_old_graphs_are_normalised_before_they_are_quantised_or_fused() -> None:

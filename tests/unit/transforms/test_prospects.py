@@ -7,8 +7,8 @@ BERT = {"MatMul": 12, "Softmax": 2, "Erf": 2, "LayerNormalization": 4, "Add": 20
 
 def test_only_what_has_integer_kernels_is_worth_quantising() -> None:
     assert quantisable({"LSTM": 1, "Gemm": 2, "Softmax": 1}) == {"LSTM", "Gemm"}
-    assert quantisable({"LSTM": 1, "Softmax": 1}, static=True) == frozenset()
-    assert quantisable({"Conv": 3, "MatMul": 0}, static=True) == {"Conv"}
+    assert quantisable({"LSTM": 1, "Softmax": 1}, kind="static") == frozenset()
+    assert quantisable({"Conv": 3, "MatMul": 0}, kind="static") == {"Conv"}
     assert quantisable({"TreeEnsembleClassifier": 1}) == frozenset()
 
 

@@ -28,6 +28,7 @@ from infer_opt.transforms.apply import build
 from infer_opt.transforms.layers import MOST_LAYERS, Layer, find_layers
 from infer_opt.transforms.model_files import load, save
 from infer_opt.transforms.quantise import find_ranges, prepared, quantise_prepared, quantised_types
+from infer_opt.transforms.smoothing import smooth
 
 ALONE_INPUTS = 8  # on which a layer alone is tried
 PROFILE_S, FEWEST_RUNS, MOST_RUNS = 1.0, 8, 200
@@ -87,6 +88,8 @@ class _Bench:
         plain = replace(recipe, quantise=None)
         given = model if plain.is_stock else build(model, plain, folder=folder / "given", workload=workload)
         self.model = prepared(load(given), folder)
+        if self.how.smooth is not None:
+            smooth(self.model, how=self.how, feeds=calibration, folder=folder)
         self.source = folder / "float.onnx"
         save(self.model, self.source)
         self._types = quantised_types(self.model, self.how)

@@ -30,7 +30,7 @@ from infer_opt.rig import Limits, Rig
 from infer_opt.runtimes import ENGINES
 from infer_opt.search.space import Surroundings
 from infer_opt.transforms.cache import ArtefactCache
-from infer_opt.transforms.prospects import fusable_types, quantisable
+from infer_opt.transforms.prospects import fusable_types, quantisable, smoothable
 from infer_opt.workers.process import CAN_FREEZE, run_task
 from infer_opt.workers.watching import watch_machine
 
@@ -241,6 +241,7 @@ def _surroundings(
         static_operators=quantisable(operators, kind="static"),
         weight_operators=quantisable(operators, kind="weights"),
         weight_bytes=facts.weight_bytes,
+        can_smooth=smoothable(operators) and prepared.calibration is not None,
         fusable=fusable_types(operators),
         rewriters=_rewriters(request),
         custom_ops=request.custom_ops,

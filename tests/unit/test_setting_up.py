@@ -342,6 +342,18 @@ def test_what_the_model_and_its_inputs_allow_is_known_to_the_space(
     assert old.rig.calibration_hash == "h"
 
 
+def test_activations_are_smoothed_in_transformers_with_real_inputs(
+    rigged: Callable[..., Setup], tmp_path: Path
+) -> None:
+    transformer = dataclasses.replace(MODEL, operators=(("MatMul", 12), ("LayerNormalization", 4)))
+    real = prepared(tmp_path, calibration=tmp_path / "c.npz", calibration_hash="h", is_synthetic=False)
+
+    assert rigged(inspect=transformer, prepare=real).surroundings.can_smooth
+    assert not rigged(inspect=transformer).surroundings.can_smooth
+    assert not rigged(prepare=real).surroundings.can_smooth
+    assert rigged(inspect=transformer).surroundings.weight_operators == {"MatMul"}
+
+
 def test_graph_rewriters_are_offered_where_they_are_installed_and_know_the_operators(
     rigged: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from infer_opt.config import (
 
 HEAVY_BYTES = 200_000_000  # of weights: beyond any cache, so that reading them is most of what a call does
 FOUR_BITS = Quantisation(weight_only=WeightOnly(bits=4, block=32))
+SMOOTHING = 0.5  # alpha: the share of the spread that the weights take over
 WIDEST = 2000  # configurations: what a model of the space can still be asked about as a whole
 
 
@@ -35,9 +36,10 @@ class Surroundings:
 
     `usable_cores` is what quota and affinity leave; `dynamic_operators`, `static_operators` and `weight_operators` are
     those of the model that could be faster with INT8 ranges found on the fly, by calibration, or with fewer bits in
-    their weights alone; `fusable` the transformer types to try. `rewriters` are libraries that rewrite graphs and are
-    installed. `mixed` are recipes between float and INT8 that were found to agree with the model; `engines` other
-    runtimes that are installed, and run on the CPU.
+    their weights alone; `can_smooth` where activations may differ over channels, and inputs say how much; `fusable` the
+    transformer types to try. `rewriters` are libraries that rewrite graphs and are installed. `mixed` are recipes
+    between float and INT8 that were found to agree with the model; `engines` other runtimes that are installed, and run
+    on the CPU.
     """
 
     providers: tuple[Provider, ...]
@@ -55,6 +57,7 @@ class Surroundings:
     static_operators: frozenset[str] = frozenset()
     weight_operators: frozenset[str] = frozenset()
     weight_bytes: int = 0
+    can_smooth: bool = False
     fusable: tuple[str, ...] = ()
     rewriters: tuple[Rewriter, ...] = ()
     mixed: tuple[Recipe, ...] = ()
@@ -255,8 +258,8 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
     both = [replace(recipe, quantise=quantised[0].quantise) for recipe in recipes if quantised]
     first = [*surroundings.mixed, *quantised[:2]]
     rewritten, weights = _rewritten(surroundings), _weight_only(surroundings)
-    rewritten += [replace(recipe, quantise=quantised[0].quantise) for recipe in rewritten if quantised]
-    likely = first + recipes + both + weights[:2] + rewritten + weights[2:]
+    rewritten += [replace(recipe, quantise=quantised[0].quantise) for recipe in rewritten[-1:] if quantised]
+    likely = first + recipes + both + weights[:2] + _smoothed(surroundings) + rewritten + weights[2:]
     return likely + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
 
 
@@ -305,6 +308,18 @@ def _static(surroundings: Surroundings) -> list[Recipe]:
     return [_normalised(Recipe(quantise=way), surroundings) for way in ways]
 
 
+def _smoothed(surroundings: Surroundings) -> list[Recipe]:
+    """The INT8 of each kind that loses least, with its activations smoothed."""
+    if not surroundings.can_smooth:
+        return []
+    static = [recipe for recipe in _static(surroundings) if _calibration(recipe) is Calibration.PERCENTILE]
+    return [
+        replace(recipe, quantise=replace(recipe.quantise, smooth=SMOOTHING))
+        for recipe in (*static, *_dynamic(surroundings)[:1])
+        if recipe.quantise is not None
+    ]
+
+
 def _weight_only(surroundings: Surroundings) -> list[Recipe]:
     """Fewer bits in weights alone, eight first: four save more memory, but seldom agree with stock."""
     if not surroundings.weight_operators:
@@ -313,7 +328,6 @@ def _weight_only(surroundings: Surroundings) -> list[Recipe]:
         Quantisation(weight_only=WeightOnly(bits=8, block=32)),
         Quantisation(weight_only=WeightOnly(bits=8, block=128)),
         FOUR_BITS,
-        Quantisation(weight_only=WeightOnly(bits=4, block=32, symmetric=False)),
     ]
     return [_normalised(Recipe(quantise=way), surroundings) for way in ways]
 

@@ -36,6 +36,7 @@ from infer_opt.transforms.prospects import (
     is_convolutional,
     quantisable,
 )
+from infer_opt.transforms.smoothing import smooth
 from infer_opt.transforms.weight_only import quantise_weights
 
 # What shows that quantising did something.
@@ -67,6 +68,8 @@ def quantise(source: Path, target: Path, *, how: Quantisation, feeds: FeedSource
             raise ModelError(f"{source.name} holds no operator that {how.label} would make faster")
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             model = prepared(model, Path(scratch))
+        if how.smooth is not None:
+            smooth(model, how=how, feeds=feeds, folder=target.parent)
         ranges = find_ranges(model, how=how, feeds=feeds, folder=target.parent) if how.is_static else None
         quantise_prepared(model, target, how=how, ranges=ranges)
         if not QUANTISED_OPERATORS & set(operators(load(target))):

@@ -19,6 +19,7 @@ from infer_opt.config import (
 )
 from infer_opt.search.space import (
     HEAVY_BYTES,
+    SMOOTHING,
     WIDEST,
     Surroundings,
     candidates,
@@ -41,6 +42,7 @@ RICH = Surroundings(
     dynamic_operators=frozenset({"MatMul"}),
     static_operators=frozenset({"MatMul", "Conv"}),
     weight_operators=frozenset({"MatMul"}),
+    can_smooth=True,
     fusable=("bert", "gpt2"),
     rewriters=tuple(Rewriter),
 )
@@ -217,7 +219,9 @@ def test_static_quantisation_tries_every_calibration_but_only_with_real_inputs()
 
 def test_a_model_without_operators_worth_it_is_not_quantised() -> None:
     nothing: frozenset[str] = frozenset()
-    surroundings = replace(RICH, dynamic_operators=nothing, static_operators=nothing, weight_operators=nothing)
+    surroundings = replace(
+        RICH, dynamic_operators=nothing, static_operators=nothing, weight_operators=nothing, can_smooth=False
+    )
 
     assert not quantisations(surroundings)
     assert {r.fuse for r in recipes(surroundings)} == {None, "bert"}
@@ -227,9 +231,17 @@ def test_weights_alone_are_quantised_in_eight_and_four_bits_after_the_likeliest_
     ways = quantisations(RICH)
     bits = [way.weight_only.bits for way in ways if way.weight_only is not None]
 
-    assert bits == [8, 8, 4, 4]
+    assert bits == [8, 8, 4]
     assert [way.kind for way in ways[:2]] == ["dynamic", "dynamic"]
     assert not any(way.kind == "weights" for way in quantisations(replace(RICH, weight_operators=frozenset())))
+
+
+def test_activations_are_smoothed_for_either_kind_of_int8_where_there_is_something_to_smooth() -> None:
+    found = [way for way in quantisations(RICH) if way.smooth is not None]
+
+    assert [(way.kind, way.smooth) for way in found] == [("static", SMOOTHING), ("dynamic", SMOOTHING)]
+    assert all(way.per_channel for way in found)
+    assert not any(way.smooth for way in quantisations(replace(RICH, can_smooth=False)))
 
 
 def test_four_bits_are_looked_at_layer_by_layer_where_weights_are_heavy() -> None:

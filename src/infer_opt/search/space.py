@@ -259,8 +259,8 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
     first = [*surroundings.mixed, *quantised[:2]]
     rewritten, weights = _rewritten(surroundings), _weight_only(surroundings)
     rewritten += [replace(recipe, quantise=quantised[0].quantise) for recipe in rewritten[-1:] if quantised]
-    likely = first + recipes + both + weights[:2] + _smoothed(surroundings) + rewritten + weights[2:]
-    return likely + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
+    likely = first + weights[:1] + recipes + both + weights[1:2] + _smoothed(surroundings)
+    return likely + rewritten + weights[2:] + quantised[2:] + _shapes(surroundings) + _saved(surroundings)
 
 
 def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:

@@ -33,7 +33,7 @@ prove: .venv/.prove
 	@touch $@
 
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu,openvino,search,prove,test]'
+	$(PIP) -e '.[cpu,graph,openvino,search,prove,test]'
 	@touch $@ .venv/.cpu .venv/.prove
 
 .venv/.prove: .venv/bin/python pyproject.toml constraints.txt

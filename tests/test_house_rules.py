@@ -32,6 +32,9 @@ HEAVY = ("numpy", "onnx", "onnxruntime", "torch", "scipy", "sqlalchemy", "rich",
 # library -> the folders of src/infer_opt that may import it
 HOMES = {
     "onnxruntime": ("runtimes", "transforms"),
+    "onnxslim": ("transforms",),
+    "onnxscript": ("transforms",),
+    "onnx_ir": ("transforms",),
     "torch": (),
     "pynvml": ("monitors",),
     "sqlalchemy": ("store",),

@@ -231,7 +231,7 @@ def foreign(manifest: Manifest, *, runtime_version: str, isa_here: Sequence[str]
     missing = sorted(set(manifest.isa) - set(isa_here))
     recipe = manifest.config.recipe
     if missing and manifest.config.options.provider is Provider.CPU:
-        full_range = recipe.quantise is not None and not recipe.quantise.reduce_range
+        full_range = recipe.quantise is not None and recipe.quantise.may_saturate
         if full_range and not DOT_PRODUCT_SETS & set(isa_here) and DOT_PRODUCT_SETS & set(manifest.isa):
             raise UnavailableError(
                 "this CPU has no 8-bit dot product (VNNI): the 8-bit weights of the bundle saturate and answers change",

@@ -271,7 +271,7 @@ def _saturations(setup: Setup, trials: Sequence[Trial]) -> tuple[Note, ...]:
     if setup.surroundings.has_vnni:
         return ()
     failed = [trial for trial in trials if isinstance(trial, TrialFailure) and trial.kind is FailureKind.PARITY]
-    wide = [trial for trial in failed if trial.config.recipe.quantise and not trial.config.recipe.quantise.reduce_range]
+    wide = [trial for trial in failed if trial.config.recipe.quantise and trial.config.recipe.quantise.may_saturate]
     if not wide:
         return ()
     text = f"this CPU has no VNNI: {len(wide)} configurations with 8-bit weights gave wrong answers"

@@ -92,6 +92,13 @@ class WeightType(StrEnum):
     UINT8 = "uint8"
 
 
+class Rewriter(StrEnum):
+    """A library that rewrites graphs, called as its distribution is."""
+
+    ONNXSLIM = "onnxslim"
+    ONNXSCRIPT = "onnxscript"
+
+
 class Spin(StrEnum):
     """When idle threads of a session wait by spinning: faster to wake, but they burn a core each."""
 
@@ -100,11 +107,39 @@ class Spin(StrEnum):
     NEVER = "never"
 
 
+BLOCK_SIZES = (16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightOnly:
+    """Weights of matrix products in `bits` bits, in blocks of `block` that have a scale each; activations in float.
+
+    Without `symmetric`, each block has a zero point too.
+    """
+
+    bits: int = 4
+    block: int = 32
+    symmetric: bool = True
+
+    def __post_init__(self) -> None:
+        if self.bits not in (4, 8):
+            raise ConfigError(f"weights have 4 or 8 bits, got {self.bits}")
+        if self.block not in BLOCK_SIZES:
+            raise ConfigError(f"blocks have {', '.join(map(str, BLOCK_SIZES))} weights, got {self.block}")
+
+    @property
+    def label(self) -> str:
+        """For people: `int4-weights block-32`."""
+        return f"int{self.bits}-weights block-{self.block}" + " asymmetric" * (not self.symmetric)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantisation:
     """INT8 weights and activations. Without a calibration, activations are quantised on the fly (dynamic).
 
-    `floats` are the names of nodes, of the model as the quantiser is given it, that stay in float.
+    `floats` are the names of nodes, of the model as the quantiser is given it, that stay in float. `smooth` is how much
+    of the spread of activations over channels is moved into the weights first, 0 to 1 (SmoothQuant's alpha). With
+    `weight_only`, none of the others applies but `floats`.
     """
 
     calibration: Calibration | None = None
@@ -112,6 +147,15 @@ class Quantisation:
     reduce_range: bool = False
     weight_type: WeightType = WeightType.INT8
     floats: tuple[str, ...] = ()
+    smooth: float | None = None
+    weight_only: WeightOnly | None = None
+
+    def __post_init__(self) -> None:
+        if self.smooth is not None and not 0.0 < self.smooth < 1.0:
+            raise ConfigError(f"smooth must lie between 0 and 1, got {self.smooth:g}")
+        others = (self.calibration, self.smooth, self.per_channel, self.reduce_range, self.weight_type)
+        if self.weight_only is not None and others != (None, None, False, False, WeightType.INT8):
+            raise ConfigError("settings of INT8 activations do not apply where weights alone are quantised")
 
     @property
     def is_static(self) -> bool:
@@ -119,11 +163,32 @@ class Quantisation:
         return self.calibration is not None
 
     @property
+    def kind(self) -> str:
+        """`dynamic`, `static` or `weights`."""
+        if self.weight_only is not None:
+            return "weights"
+        return "static" if self.is_static else "dynamic"
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether real inputs decide what becomes of the model."""
+        return self.is_static or self.smooth is not None
+
+    @property
+    def may_saturate(self) -> bool:
+        """Whether integer sums may overflow on a CPU without an 8-bit dot product. Products of 4 bits stay below."""
+        return not self.reduce_range and (self.weight_only is None or self.weight_only.bits > 4)
+
+    @property
     def label(self) -> str:
         """For people: `int8-static minmax per-channel`."""
-        words = [f"int8-static {self.calibration}" if self.is_static else "int8-dynamic"]
+        if self.weight_only is not None:
+            words = [self.weight_only.label]
+        else:
+            words = [f"int8-static {self.calibration}" if self.is_static else "int8-dynamic"]
         words += ["per-channel"] * self.per_channel + ["7-bit"] * self.reduce_range
         words += ["u8-weights"] * (self.weight_type is WeightType.UINT8)
+        words += [f"smooth-{self.smooth}"] * (self.smooth is not None)
         words += [f"({len(self.floats)} in float)"] * bool(self.floats)
         return " ".join(words)
 
@@ -141,6 +206,7 @@ class Recipe:
 
     normalise: bool = False
     fixed_shapes: bool = False
+    rewrite: Rewriter | None = None
     fuse: str | None = None
     quantise: Quantisation | None = None
     fp16: bool = False
@@ -168,6 +234,7 @@ class Recipe:
     def label(self) -> str:
         """For people: `as given`, `fixed-shapes + int8-dynamic`."""
         words = ["normalised"] * self.normalise + ["fixed-shapes"] * self.fixed_shapes
+        words += [str(self.rewrite)] * (self.rewrite is not None)
         words += [f"fused-{self.fuse}"] * (self.fuse is not None)
         words += [self.quantise.label] if self.quantise is not None else []
         words += ["fp16"] * self.fp16
@@ -277,15 +344,17 @@ class TrialConfig:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types; `from_dict` gives the same configuration back."""
         data = dataclasses.asdict(self)
-        quantise = data["recipe"]["quantise"]
-        if quantise is not None and not quantise["floats"]:
-            del quantise["floats"]  # as before there was such a choice: keys stay what they were
-        if not data["options"]["bf16"]:
-            del data["options"]["bf16"]
+        recipe, options = data["recipe"], data["options"]
+        for fields, names in (
+            (recipe, ("rewrite", "buckets")),
+            (recipe["quantise"] or {}, ("floats", "smooth", "weight_only")),
+            (options, ("bf16",)),
+        ):
+            for name in names:
+                if not fields.get(name, True):
+                    del fields[name]  # as before there was such a choice: keys stay what they were
         if data["instances"] == 1:
             del data["instances"]
-        if not data["recipe"]["buckets"]:
-            del data["recipe"]["buckets"]
         return data
 
     @classmethod
@@ -297,17 +366,8 @@ class TrialConfig:
         """
         try:
             recipe, options = dict(data["recipe"]), dict(data["options"])
-            if recipe["quantise"] is not None:
-                quantise = dict(recipe["quantise"])
-                calibration = quantise.pop("calibration")
-                recipe["quantise"] = Quantisation(
-                    **{
-                        **quantise,
-                        "weight_type": WeightType(quantise["weight_type"]),
-                        "floats": tuple(quantise.get("floats", ())),
-                    },
-                    calibration=None if calibration is None else Calibration(calibration),
-                )
+            recipe["quantise"] = None if recipe["quantise"] is None else _quantisation(recipe["quantise"])
+            recipe["rewrite"] = None if recipe.get("rewrite") is None else Rewriter(recipe["rewrite"])
             recipe["buckets"] = tuple((name, tuple(sizes)) for name, sizes in recipe.get("buckets", ()))
             for fields, name in ((recipe, "saved_level"), (options, "graph_level")):
                 fields[name] = None if fields[name] is None else GraphLevel(fields[name])
@@ -341,6 +401,17 @@ class Shape:
     def label(self) -> str:
         """For people: `seq=16`."""
         return ", ".join(f"{name}={size}" for name, size in self.dims)
+
+
+def _quantisation(data: Mapping[str, Any]) -> Quantisation:
+    calibration, weight_only = data["calibration"], data.get("weight_only")
+    changed = {
+        "calibration": None if calibration is None else Calibration(calibration),
+        "weight_type": WeightType(data["weight_type"]),
+        "floats": tuple(data.get("floats", ())),
+        "weight_only": None if weight_only is None else WeightOnly(**weight_only),
+    }
+    return Quantisation(**{**data, **changed})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,14 +28,8 @@ from infer_opt.runtimes.onnx import OnnxRuntime
 from infer_opt.transforms.apply import build
 from infer_opt.transforms.layers import MOST_LAYERS, Layer, find_layers
 from infer_opt.transforms.model_files import load, save
-from infer_opt.transforms.quantise import (
-    dynamic_types,
-    find_ranges,
-    prepared,
-    quantise_dynamic,
-    quantise_static,
-    static_types,
-)
+from infer_opt.transforms.quantise import find_ranges, prepared, quantise_prepared, quantised_types
+from infer_opt.transforms.smoothing import smooth
 from infer_opt.transforms.switches import switch_of, switchable
 
 FIRST_INPUTS = 8  # on which a layer alone is tried, and a whole model first
@@ -101,22 +95,20 @@ class _Bench:
         plain = replace(recipe, quantise=None)
         given = model if plain.is_stock else build(model, plain, folder=folder / "given", workload=workload)
         self.model = prepared(load(given), folder)
+        if self._how.smooth is not None:
+            smooth(self.model, how=self._how, feeds=calibration, folder=folder)
         self.source, self.whole = folder / "float.onnx", folder / "whole.onnx"
         save(self.model, self.source)
-        self._types = static_types(self.model) if self._how.is_static else dynamic_types()
+        self._types = quantised_types(self.model, self._how)
         self._runtime = OnnxRuntime()
         self._quantise_whole(calibration)
 
     def _quantise_whole(self, calibration: Path | None) -> None:
-        copy = ModelProto()
+        copy, ranges = ModelProto(), None
         copy.CopyFrom(self.model)
-        if not self._how.is_static:
-            quantise_dynamic(copy, self.whole, how=self._how)
-            return
-        if calibration is None:
-            raise ModelError("static quantisation needs calibration inputs, and there are none")
-        ranges = find_ranges(self.model, how=self._how, feeds=calibration, folder=self._folder)
-        quantise_static(copy, self.whole, how=self._how, ranges=ranges)
+        if self._how.is_static:
+            ranges = find_ranges(self.model, how=self._how, feeds=calibration, folder=self._folder)
+        quantise_prepared(copy, self.whole, how=self._how, ranges=ranges)
 
     def layers(self, *, most: int) -> tuple[Layer, ...]:
         return find_layers(self.model, {*self._types, "Gemm"}, most=min(most, MOST_LAYERS))

@@ -176,12 +176,39 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a recipe changed in the graph of the model as given.
+
+    `operators_added` and `operators_removed` are how many more or fewer nodes there are of a type, the most first.
+    `added`, `removed` and `changed` count nodes, of which the first hundred of each are named; a node is changed where
+    its type, its attributes, what it reads or its weights are. `besides` names what else differs: `inputs` (their
+    shapes or types), `opset`.
+    """
+
+    operators_added: tuple[tuple[str, int], ...] = ()
+    operators_removed: tuple[tuple[str, int], ...] = ()
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    nodes_added: tuple[str, ...] = ()
+    nodes_removed: tuple[str, ...] = ()
+    nodes_changed: tuple[str, ...] = ()
+    besides: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the graph is as it was."""
+        return not (self.added or self.removed or self.changed or self.besides)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
     """A configuration that ran.
 
     `log_ratio` is ln(time / baseline's time) per item, paired by rounds, with its standard error; 0 for the baseline.
     It is that of cold starts, of memory or of energy where one of them is the objective.
     `baseline_ns` is what an item took the baseline in the same rounds: it tells whether the machine was slow then.
+    `changes` is what its recipe changed in the graph; None for the model as given, or where it is not known.
     """
 
     config: TrialConfig
@@ -193,6 +220,7 @@ class TrialResult:
     baseline_ns: float | None = None
     placement: Placement | None = None
     notes: tuple[Note, ...] = ()
+    changes: Changes | None = None
 
 
 class FailureKind(StrEnum):

@@ -11,9 +11,9 @@ from infer_opt.errors import InferOptError, ModelError, UnavailableError
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.measure import WarmUp, WarmUpPlan
 from infer_opt.protocols import Monitor
-from infer_opt.results import Placement
+from infer_opt.results import Changes, Placement
 from infer_opt.runtimes import PROVIDER_NAMES
-from infer_opt.transforms.cache import MANIFEST_NAME, ArtefactCache, artefact_key
+from infer_opt.transforms.cache import MANIFEST_NAME, ArtefactCache, artefact_key, recorded_changes
 from infer_opt.workers.messages import CpuUse, Open, Opened, Warm, WatchCpu
 from infer_opt.workers.process import WorkerProcess, run_task
 from infer_opt.workers.rounds import Entrant, Round, Watch, measure_round
@@ -251,6 +251,11 @@ class Starting:
     artefact: Path
     artefact_bytes: int
     began_s: float
+
+    @property
+    def changes(self) -> Changes | None:
+        """What the recipe changed in the graph; None for the model as given, or where it is not known."""
+        return None if self.config.recipe.is_stock else recorded_changes(self.artefact)
 
 
 def artefact_bytes(artefact: Path) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 import platformdirs
 
-from infer_opt.config import Buckets, Distribution, Objective, Provider
+from infer_opt.config import Buckets, Distribution, Objective, Provider, Rewriter
 from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.machine.cpu import has_vnni
@@ -31,14 +31,14 @@ from infer_opt.runtimes import ENGINES
 from infer_opt.search.paddings import paddings
 from infer_opt.search.space import Surroundings
 from infer_opt.transforms.cache import ArtefactCache
-from infer_opt.transforms.prospects import fusable_types, quantisable
+from infer_opt.transforms.prospects import fusable_types, quantisable, smoothable
 from infer_opt.workers.process import CAN_FREEZE, run_task
 from infer_opt.workers.watching import watch_machine
 
 OLD_OPSET = 13  # below it, or with weights among the graph's inputs, quantisers need the graph normalised first
 OLD_IR = 4
 MEMORY_SHARE = 0.8
-VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "numpy")
+VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "onnxslim", "onnxscript", "numpy")
 DEFAULT_PARITY = 0.99
 LARGEST_BATCH = (
     128  # that is tried without having been asked for: beyond it, waiting for items costs more than it gains
@@ -267,8 +267,12 @@ def _surroundings(
         can_calibrate=prepared.calibration is not None,
         is_old_graph=facts.opset < OLD_OPSET or facts.ir_version < OLD_IR,
         dynamic_operators=quantisable(operators),
-        static_operators=quantisable(operators, static=True),
+        static_operators=quantisable(operators, kind="static"),
+        weight_operators=quantisable(operators, kind="weights"),
+        weight_bytes=facts.weight_bytes,
+        can_smooth=smoothable(operators) and prepared.calibration is not None,
         fusable=fusable_types(operators),
+        rewriters=_rewriters(request),
         custom_ops=request.custom_ops,
         engines=engines,
     )
@@ -279,6 +283,12 @@ def _paddings(request: Request, prepared: Prepared) -> tuple[Buckets, ...]:
     shapes = prepared.workload.shapes
     follows = bool(shapes) and {name for name, _ in shapes[0].dims} != set(request.distributions)
     return () if follows else paddings(request.distributions)
+
+
+def _rewriters(request: Request) -> tuple[Rewriter, ...]:
+    """The graph rewriters that are installed; none for operators that they do not know."""
+    installed = versions()
+    return tuple(library for library in Rewriter if library in installed and not request.custom_ops)
 
 
 def _engines(request: Request) -> dict[str, str]:

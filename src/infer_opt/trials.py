@@ -116,6 +116,7 @@ def _run(rig: Rig, stage: _Stage, baseline: Entrant, generator: random.Random) -
         baseline_ns=_level_ns(rig, rounds),
         placement=opened.placement,
         notes=_notes(config, opened, warmed) + _disturbed(rounds),
+        changes=starting.changes,
     )
     return within_limits(rig, result)
 
@@ -160,7 +161,7 @@ def check_parity(rig: Rig, config: TrialConfig, worker: WorkerProcess) -> Parity
 def _saturation(rig: Rig, config: TrialConfig) -> str:
     """Names the likely cause: without VNNI, 8-bit products are summed in pairs of 16 bits, which saturate."""
     quantise = config.recipe.quantise
-    if quantise is None or quantise.reduce_range or config.options.provider is not Provider.CPU:
+    if quantise is None or not quantise.may_saturate or config.options.provider is not Provider.CPU:
         return ""
     if has_vnni(rig.machine.isa):
         return ""

@@ -13,9 +13,11 @@ from infer_opt.config import (
     Provider,
     Quantisation,
     Recipe,
+    Rewriter,
     SessionOptions,
     Spin,
     TrialConfig,
+    WeightOnly,
     WeightType,
     Workload,
 )
@@ -32,6 +34,12 @@ CONFIGS = [
     ),
     TrialConfig(recipe=Recipe(fp16=True, quantise=None)),
     TrialConfig(recipe=Recipe(quantise=Quantisation())),
+    TrialConfig(recipe=Recipe(rewrite=Rewriter.ONNXSLIM, quantise=Quantisation(smooth=0.5))),
+    TrialConfig(
+        recipe=Recipe(
+            quantise=Quantisation(weight_only=WeightOnly(bits=8, block=64, symmetric=False), floats=("a", "b"))
+        )
+    ),
     TrialConfig(
         options=SessionOptions(
             intra_threads=2,
@@ -113,6 +121,7 @@ def test_every_field_counts_in_the_key() -> None:
         {
             "normalise": True,
             "fixed_shapes": True,
+            "rewrite": Rewriter.ONNXSCRIPT,
             "fuse": "bert",
             "quantise": STATIC,
             "fp16": True,
@@ -162,6 +171,7 @@ def test_every_field_counts_in_the_key() -> None:
         lambda data: data["recipe"].update(saved_level="most"),
         lambda data: data["recipe"].update(quantise={"calibration": "guess"}),
         lambda data: data.update(recipe=None),
+        lambda data: data["recipe"].update(rewrite="scissors"),
     ],
 )
 def test_what_another_release_wrote_is_refused(damage: Any) -> None:
@@ -189,6 +199,11 @@ def test_what_another_release_wrote_is_refused(damage: Any) -> None:
         (lambda: Recipe(buckets=(("seq", (0, 8)),)), "must be sizes above 0 that ascend"),
         (lambda: Recipe(buckets=(("seq", (16, 8)),)), "must be sizes above 0 that ascend"),
         (lambda: Recipe(buckets=(("seq", (8, 8)),)), "must be sizes above 0 that ascend"),
+        (lambda: WeightOnly(bits=3), "4 or 8 bits, got 3"),
+        (lambda: WeightOnly(block=48), "blocks have 16, 32, 64, 128, 256 weights, got 48"),
+        (lambda: Quantisation(smooth=1.0), "smooth must lie between 0 and 1, got 1"),
+        (lambda: Quantisation(weight_only=WeightOnly(), smooth=0.5), "do not apply where weights alone"),
+        (lambda: Quantisation(weight_only=WeightOnly(), per_channel=True), "do not apply where weights alone"),
     ],
 )
 def test_contradictions_are_refused(make: Any, part: str) -> None:
@@ -202,6 +217,8 @@ def test_labels_say_only_what_differs_from_stock() -> None:
         "normalised + fixed-shapes + fused-bert + int8-static entropy per-channel 7-bit u8-weights + saved-all",
         "fp16",
         "int8-dynamic",
+        "onnxslim + int8-dynamic smooth-0.5",
+        "int8-weights block-64 asymmetric (2 in float)",
         "2 threads, 3 inter-op, no spin, parallel, no memory pattern, no arena, io-binding, graph-basic, "
         "flush denormals",
         "cuda, cuda-graph, cudnn-heuristic, no tf32, nhwc · batch 8 · torch",
@@ -243,3 +260,23 @@ def test_only_a_dimension_with_one_bucket_has_one_size() -> None:
 
 def test_a_workload_gives_sizes_by_name() -> None:
     assert Workload(dims=(("seq", 128), ("height", 224))).sizes == {"seq": 128, "height": 224}
+
+
+def test_what_was_added_later_is_left_out_where_it_is_not_used_so_that_keys_stay() -> None:
+    data = TrialConfig(recipe=Recipe(quantise=Quantisation())).to_dict()
+
+    assert "rewrite" not in data["recipe"]
+    assert set(data["recipe"]["quantise"]) == {"calibration", "per_channel", "reduce_range", "weight_type"}
+    assert TrialConfig().key == "3751611f31e3b5c6"
+    assert TrialConfig(recipe=Recipe(quantise=Quantisation(per_channel=True))).key == "e04191e042289fa5"
+
+
+def test_the_kind_of_a_quantisation_says_what_it_needs_and_where_it_may_be_wrong() -> None:
+    dynamic, static, weights = Quantisation(), STATIC, Quantisation(weight_only=WeightOnly())
+
+    assert [way.kind for way in (dynamic, static, weights)] == ["dynamic", "static", "weights"]
+    assert [way.needs_inputs for way in (dynamic, static, weights, Quantisation(smooth=0.5))] == [
+        False, True, False, True,
+    ]  # fmt: skip
+    assert [way.may_saturate for way in (dynamic, static, weights)] == [True, False, False]
+    assert Quantisation(weight_only=WeightOnly(bits=8)).may_saturate

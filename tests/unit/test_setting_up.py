@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fakes import MACHINE, MODEL, World, make_rig
-from infer_opt.config import Objective, Provider, Shape, Workload
+from infer_opt.config import Objective, Provider, Rewriter, Shape, Workload
 from infer_opt.errors import ConfigError, EvidenceError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import ModelFacts
 from infer_opt.preparing import Availability, Prepared
@@ -365,6 +365,28 @@ def test_what_the_model_and_its_inputs_allow_is_known_to_the_space(
     assert old.surroundings.is_old_graph
     assert old.surroundings.can_calibrate
     assert old.rig.calibration_hash == "h"
+
+
+def test_activations_are_smoothed_in_transformers_with_real_inputs(
+    rigged: Callable[..., Setup], tmp_path: Path
+) -> None:
+    transformer = dataclasses.replace(MODEL, operators=(("MatMul", 12), ("LayerNormalization", 4)))
+    real = prepared(tmp_path, calibration=tmp_path / "c.npz", calibration_hash="h", is_synthetic=False)
+
+    assert rigged(inspect=transformer, prepare=real).surroundings.can_smooth
+    assert not rigged(inspect=transformer).surroundings.can_smooth
+    assert not rigged(prepare=real).surroundings.can_smooth
+    assert rigged(inspect=transformer).surroundings.weight_operators == {"MatMul"}
+
+
+def test_graph_rewriters_are_offered_where_they_are_installed_and_know_the_operators(
+    rigged: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ops.so").touch()
+    monkeypatch.setattr("infer_opt.setting_up.versions", lambda: {"onnxslim": "0.1.98", "onnx": "1.23.2"})
+
+    assert rigged().surroundings.rewriters == (Rewriter.ONNXSLIM,)
+    assert rigged(request(custom_ops=(str(tmp_path / "ops.so"),))).surroundings.rewriters == ()
 
 
 def test_shapes_are_fixed_only_at_sizes_that_the_user_named(rigged: Callable[..., Setup]) -> None:

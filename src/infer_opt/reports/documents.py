@@ -11,6 +11,7 @@ from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.reports.rows import Row, rows, screen_speedup
 from infer_opt.results import (
     Benchmark,
+    Changes,
     Comparison,
     Estimate,
     Finding,
@@ -119,6 +120,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "readings": None if trial.readings is None else _readings(trial.readings),
         "parity": trial.parity,
         "placement": dict(result.placement.nodes) if result and result.placement else None,
+        "changes": _changes(result.changes) if result and result.changes else None,
         "cautions": result.notes if result else (),
     }
 
@@ -135,6 +137,11 @@ def _readings(readings: Readings) -> dict[str, Any]:
         for one in readings.shapes
     ]
     return {**msgspec.to_builtins(readings), "shapes": by_shape, "expected_ns": readings.expected_ns}
+
+
+def _changes(changes: Changes) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(changes)
+    return {**document, **{name: dict(document[name]) for name in ("operators_added", "operators_removed")}}
 
 
 def _speedup(comparison: Comparison | None) -> dict[str, float] | None:

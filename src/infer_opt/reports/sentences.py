@@ -10,6 +10,7 @@ from infer_opt.reports.quantities import agreement, elapsed, number, percent, ra
 from infer_opt.reports.rows import Row
 from infer_opt.results import (
     Caution,
+    Changes,
     Comparison,
     Frontier,
     LayerCost,
@@ -22,6 +23,7 @@ from infer_opt.results import (
 )
 
 _NAMES_SHOWN = 2
+_OPERATORS_SHOWN = 2
 
 
 def one_line(text: str) -> str:
@@ -86,6 +88,26 @@ def changes(trial: Trial) -> list[tuple[str, str]]:
     return found + [("runtime", config.runtime)] * (config.runtime != "onnx")
 
 
+def graph_changes(found: Changes) -> str:
+    """What a recipe changed, in short: `48 Mul, 24 Cast and 96 more nodes added; 24 MatMul removed; 12 changed`."""
+    parts = [_counted(found.operators_added, found.added, "added")]
+    parts += [_counted(found.operators_removed, found.removed, "removed")]
+    parts += [f"{found.changed:,} changed"] * bool(found.changed)
+    parts += [f"other {' and '.join(found.besides)}"] * bool(found.besides)
+    return "; ".join(part for part in parts if part) or "nothing"
+
+
+def _counted(operators: Sequence[tuple[str, int]], nodes: int, what: str) -> str:
+    """The operators that most nodes are of, and how many nodes there are beside them."""
+    if not nodes and not operators:
+        return ""
+    named = operators[:_OPERATORS_SHOWN]
+    rest = nodes - sum(count for _, count in named)
+    words = [f"{count:,} {one_line(kind)}" for kind, count in named]
+    more = f" and {rest:,} more node{'s' * (rest != 1)}" if named else f"{rest:,} node{'s' * (rest != 1)}"
+    return f"{', '.join(words)}{more * (rest > 0)} {what}"
+
+
 def parity_sentence(parity: Parity) -> str:
     """How far outputs agree with those of stock: the score, the samples, and the task's metric when there is one."""
     if parity.samples == 0 and not parity.outputs:
@@ -117,7 +139,8 @@ def search(found: Search) -> str:
 
 
 def precision(frontier: Frontier) -> list[str]:
-    """How far INT8 goes in this model, and what the best whole model leaves in float, and why."""
+    """How far fewer bits go in this model, and what the best whole model leaves in float, and why."""
+    bits = _bits(frontier.recipe)
     best = next((point for point in frontier.points if point.passed), None)
     label, total = frontier.recipe.label, len(frontier.layers)
     beyond = max((point for point in frontier.points if not point.passed), key=lambda p: p.layers, default=None)
@@ -126,20 +149,25 @@ def precision(frontier: Frontier) -> list[str]:
         refused = f"; {beyond.layers} agree only to {agreement(beyond.score)}, which is too little"
     if best is None:
         tried = f"{len(frontier.points)} whole models tried"
-        return [f"{label}: none of the {tried} with some of its {total} layers in INT8 agrees{refused}"]
-    lines = [f"{label}: {best.layers} of {total} layers in INT8 agree to {agreement(best.score)}{refused}"]
+        return [f"{label}: none of the {tried} with some of its {total} layers in {bits} agrees{refused}"]
+    lines = [f"{label}: {best.layers} of {total} layers in {bits} agree to {agreement(best.score)}{refused}"]
     kept = [layer for layer in frontier.layers if set(layer.nodes) <= set(best.floats)]
-    return lines + [f"in float {one_line(layer.name)}: {_why_in_float(layer, frontier.call_ns)}" for layer in kept]
+    return lines + [f"in float {one_line(layer.name)}: {_why_in_float(layer, frontier)}" for layer in kept]
 
 
-def _why_in_float(layer: LayerCost, call_ns: float) -> str:
+def _bits(recipe: Recipe) -> str:
+    weight_only = None if recipe.quantise is None else recipe.quantise.weight_only
+    return "INT8" if weight_only is None else f"{weight_only.bits}-bit weights"
+
+
+def _why_in_float(layer: LayerCost, frontier: Frontier) -> str:
     if layer.saved_ns is None:
         return "the runtime's profile does not say what it takes"
     if layer.saved_ns <= 0:
-        return "INT8 is no faster there"
+        return f"no faster there in {_bits(frontier.recipe)}"
     if layer.error is None:
         return "there was no time to try it, or it cannot be quantised alone"
-    share = percent(layer.saved_ns / call_ns) if call_ns else "some"
+    share = percent(layer.saved_ns / frontier.call_ns) if frontier.call_ns else "some"
     return f"would save {share} of a call, and alone moves the outputs by {layer.error:.2g}"
 
 

@@ -54,14 +54,15 @@ def markdown(tuning: Tuning) -> str:
     trials = rows(tuning)
     winner = tuning.winner
     changed = "; ".join(f"{what}: {how}" for what, how in sentences.changes(winner)) or "nothing (stock settings)"
+    answer = [("winner", f"`{winner.config.label}`"), ("changed", changed), *_graph(tuning)]
+    answer += [("parity", sentences.parity_sentence(winner.parity))]
     parts = [
         *(f"> **{columns.escaped(note)}**" for note in sentences.fallback_notes(tuning.notes)),
         f"**{columns.escaped(sentences.headline(tuning))}**",
         *_evidence(tuning),
         sentences.search(tuning.search),
         sentences.setting(tuning),
-        f"- winner: `{winner.config.label}`\n- changed: {changed}\n"
-        f"- parity: {sentences.parity_sentence(winner.parity)}",
+        "\n".join(f"- {what}: {how}" for what, how in answer),
         *_shapes_page(tuning),
         "## Trials",
         columns.markdown(trials),
@@ -104,7 +105,7 @@ def _evidence(tuning: Tuning) -> list[str]:
 def _winner(tuning: Tuning) -> list[str]:
     changes = sentences.changes(tuning.winner)
     title = "Winner, as it differs from stock" if changes else "Handed back: the stock settings"
-    lines = [*changes, ("parity", sentences.parity_sentence(tuning.winner.parity))]
+    lines = [*changes, *_graph(tuning), ("parity", sentences.parity_sentence(tuning.winner.parity))]
     return [title, *(f"  {what:8} {how}" for what, how in lines)]
 
 
@@ -125,6 +126,11 @@ def _shapes_page(tuning: Tuning) -> list[str]:
     if not tuning.baseline.readings.shapes:
         return []
     return [f"## {shapes.TITLE}", shapes.table(*_readings(tuning), layout="pipe"), shapes.FOOTNOTE]
+
+
+def _graph(tuning: Tuning) -> list[tuple[str, str]]:
+    found = tuning.winner.changes
+    return [] if found is None else [("graph", sentences.graph_changes(found))]
 
 
 def _trials(trials: Sequence[Row]) -> list[str]:

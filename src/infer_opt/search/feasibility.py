@@ -70,6 +70,4 @@ def _kind(route: Route) -> tuple[str, str, bool]:
 
 
 def _precision(recipe: Recipe) -> str:
-    if recipe.quantise is None:
-        return "plain"
-    return "static" if recipe.quantise.is_static else "dynamic"
+    return "plain" if recipe.quantise is None else recipe.quantise.kind

@@ -16,7 +16,7 @@ Level = Any  # of a count, a float; of a category, whatever the configuration ho
 
 COUNT_SCALE = 1.5  # doublings after which two counts are alike by 1/e
 COUNTED = ("intra_threads", "inter_threads", "batch", "instances")  # knobs whose levels have distances, in doublings
-QUANTISED_BY = ("calibration", "per_channel", "reduce_range", "weight_type", "floats")
+QUANTISED_BY = ("calibration", "per_channel", "reduce_range", "weight_type", "floats", "smooth", "weight_only")
 NOT_QUANTISED = "none"
 
 
@@ -45,9 +45,7 @@ def _quantisation(quantise: Quantisation | None) -> dict[str, Level]:
     """Whether and how; a knob of a quantisation that is not made has a level of its own."""
     if quantise is None:
         return dict.fromkeys(("quantised", *QUANTISED_BY), NOT_QUANTISED)
-    return {"quantised": "static" if quantise.is_static else "dynamic"} | {
-        name: getattr(quantise, name) for name in QUANTISED_BY
-    }
+    return {"quantised": quantise.kind} | {name: getattr(quantise, name) for name in QUANTISED_BY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

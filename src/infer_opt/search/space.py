@@ -17,12 +17,17 @@ from infer_opt.config import (
     Provider,
     Quantisation,
     Recipe,
+    Rewriter,
     SessionOptions,
     Spin,
     TrialConfig,
+    WeightOnly,
     WeightType,
 )
 
+HEAVY_BYTES = 200_000_000  # of weights: beyond any cache, so that reading them is most of what a call does
+FOUR_BITS = Quantisation(weight_only=WeightOnly(bits=4, block=32))
+SMOOTHING = 0.5  # alpha: the share of the spread that the weights take over
 WIDEST = 2000  # configurations: what a model of the space can still be asked about as a whole
 
 
@@ -30,11 +35,13 @@ WIDEST = 2000  # configurations: what a model of the space can still be asked ab
 class Surroundings:
     """What decides which configurations make sense.
 
-    `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
-    that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
-    `mixed` are recipes between float and INT8 that were found to agree with the model, `refuted` those with all of it
-    in INT8 that were found not to; `engines` other runtimes that are installed, and run on the CPU; `paddings` the
-    buckets to try, where sizes have a distribution.
+    `usable_cores` is what quota and affinity leave; `dynamic_operators`, `static_operators` and `weight_operators` are
+    those of the model that could be faster with INT8 ranges found on the fly, by calibration, or with fewer bits in
+    their weights alone; `can_smooth` where activations may differ over channels, and inputs say how much; `fusable` the
+    transformer types to try. `rewriters` are libraries that rewrite graphs and are installed. `mixed` are recipes
+    between float and INT8 that were found to agree with the model, `refuted` those with all of it in INT8 that were
+    found not to; `engines` other runtimes that are installed, and run on the CPU; `paddings` the buckets to try, where
+    sizes have a distribution.
     """
 
     providers: tuple[Provider, ...]
@@ -52,7 +59,11 @@ class Surroundings:
     is_old_graph: bool = False
     dynamic_operators: frozenset[str] = frozenset()
     static_operators: frozenset[str] = frozenset()
+    weight_operators: frozenset[str] = frozenset()
+    weight_bytes: int = 0
+    can_smooth: bool = False
     fusable: tuple[str, ...] = ()
+    rewriters: tuple[Rewriter, ...] = ()
     mixed: tuple[Recipe, ...] = ()
     refuted: tuple[Recipe, ...] = ()
     engines: tuple[str, ...] = ()
@@ -288,17 +299,19 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
     recipes = [Recipe(fuse=kind, normalise=surroundings.is_old_graph) for kind in surroundings.fusable[:1]]
     if provider is Provider.CUDA:
         halved = [Recipe(fp16=True)] + [replace(recipe, fp16=True) for recipe in recipes]
-        return halved + recipes + _shapes(surroundings)
-    wrong = {_is_static(recipe) for recipe in surroundings.refuted}
-    likely = [recipe for recipe in _dynamic(surroundings) + _static(surroundings) if _is_static(recipe) not in wrong]
-    unlikely = [recipe for recipe in _dynamic(surroundings) + _static(surroundings) if _is_static(recipe) in wrong]
-    both = [replace(recipe, quantise=likely[0].quantise) for recipe in recipes if likely and not _is_static(likely[0])]
-    first = [*surroundings.mixed, *likely[:2]]
-    shapes = _shapes(surroundings)
+        return halved + recipes + _rewritten(surroundings) + _shapes(surroundings)
+    wrong = {_kind(recipe) for recipe in surroundings.refuted}
+    likely = [recipe for recipe in _dynamic(surroundings) + _static(surroundings) if _kind(recipe) not in wrong]
+    unlikely = [recipe for recipe in _dynamic(surroundings) + _static(surroundings) if _kind(recipe) in wrong]
+    dynamic = [recipe.quantise for recipe in likely if _kind(recipe) == "dynamic"][:1]
+    both = [replace(recipe, quantise=how) for recipe in recipes for how in dynamic]
+    shapes, rewritten, weights = _shapes(surroundings), _rewritten(surroundings), _weight_only(surroundings)
     padded = [recipe for recipe in shapes if recipe.buckets]
     padded += [replace(one, fixed_shapes=to.fixed_shapes, buckets=to.buckets) for one in likely[:1] for to in padded]
-    rest = likely[2:] + [recipe for recipe in shapes if not recipe.buckets]
-    found = first + recipes + both + padded + rest + _saved(surroundings) + unlikely
+    rewritten += [replace(recipe, quantise=likely[0].quantise) for recipe in rewritten[-1:] if likely]
+    found = [*surroundings.mixed, *likely[:2], *weights[:1], *recipes, *both, *weights[1:2], *_smoothed(surroundings)]
+    found += padded + rewritten + weights[2:] + likely[2:] + [recipe for recipe in shapes if not recipe.buckets]
+    found += _saved(surroundings) + unlikely
     return [recipe for recipe in found if recipe not in surroundings.refuted]
 
 
@@ -312,11 +325,13 @@ def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
     fused = surroundings.fusable[0] if surroundings.fusable else None
     dynamic = [replace(recipe, fuse=fused) for recipe in _dynamic(surroundings)[:1]]
     static = [recipe for recipe in _static(surroundings) if _calibration(recipe) is Calibration.PERCENTILE]
-    return (*dynamic, *static)
+    heavy = [recipe for recipe in _weight_only(surroundings) if surroundings.weight_bytes >= HEAVY_BYTES]
+    return (*dynamic, *static, *[recipe for recipe in heavy if recipe.quantise == FOUR_BITS])
 
 
-def _is_static(recipe: Recipe) -> bool:
-    return _calibration(recipe) is not None
+def _kind(recipe: Recipe) -> str | None:
+    """What of a model is quantised, and how; None where nothing is."""
+    return None if recipe.quantise is None else recipe.quantise.kind
 
 
 def _calibration(recipe: Recipe) -> Calibration | None:
@@ -350,9 +365,37 @@ def _static(surroundings: Surroundings) -> list[Recipe]:
     return [_normalised(Recipe(quantise=way), surroundings) for way in ways]
 
 
+def _smoothed(surroundings: Surroundings) -> list[Recipe]:
+    """The INT8 of each kind that loses least, with its activations smoothed."""
+    if not surroundings.can_smooth:
+        return []
+    static = [recipe for recipe in _static(surroundings) if _calibration(recipe) is Calibration.PERCENTILE]
+    return [
+        replace(recipe, quantise=replace(recipe.quantise, smooth=SMOOTHING))
+        for recipe in (*static, *_dynamic(surroundings)[:1])
+        if recipe.quantise is not None
+    ]
+
+
+def _weight_only(surroundings: Surroundings) -> list[Recipe]:
+    """Fewer bits in weights alone, eight first: four save more memory, but seldom agree with stock."""
+    if not surroundings.weight_operators:
+        return []
+    ways = [
+        Quantisation(weight_only=WeightOnly(bits=8, block=32)),
+        Quantisation(weight_only=WeightOnly(bits=8, block=128)),
+        FOUR_BITS,
+    ]
+    return [_normalised(Recipe(quantise=way), surroundings) for way in ways]
+
+
 def _normalised(recipe: Recipe, surroundings: Surroundings) -> Recipe:
     """Quantisers refuse old files whose weights are graph inputs or come from ConstantOfShape."""
     return replace(recipe, normalise=surroundings.is_old_graph)
+
+
+def _rewritten(surroundings: Surroundings) -> list[Recipe]:
+    return [_normalised(Recipe(rewrite=library), surroundings) for library in surroundings.rewriters]
 
 
 def _shapes(surroundings: Surroundings) -> list[Recipe]:

@@ -1,6 +1,7 @@
 """Artefacts, named by what went into them and paid for once, also with two tunings at work at the same time.
 
-<key>/           a finished artefact with `artefact.json`; appears by rename, so it is whole or not there
+<key>/           a finished artefact with `artefact.json`; appears by rename, so it is whole or not there. That file
+                 holds what the builder has to say, such as `changes`, with the artefact's name and the versions
 <key>.lock       held exclusively while building or removing, shared while an artefact is in use
 <key>.failed     why this recipe does not suit this model; not tried again by the same release
 <key>.building-* work in progress, or what a crash left of it
@@ -14,7 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +23,14 @@ from typing import Self
 
 from infer_opt.config import Provider, Recipe, Workload
 from infer_opt.errors import ModelError, StorageError
+from infer_opt.results import Changes
 
 MANIFEST_NAME = "artefact.json"
 _MADE = 2  # goes up when a recipe is carried out in another way, so that artefacts of before are made anew
 _LIBRARIES = ("infer-opt", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
+_COUNTED = ("operators_added", "operators_removed")
+_LISTED = ("nodes_added", "nodes_removed", "nodes_changed", "besides")
+_REWRITERS = ("onnxslim", "onnxscript", "onnx_ir")
 
 
 def artefact_key(
@@ -40,24 +45,38 @@ def artefact_key(
     """64 hex digits that differ when the artefact may: by content, recipe, library versions and what the recipe reads.
 
     Sizes count where shapes are fixed, the calibration inputs (`feeds.hash_feeds`) where activations are calibrated,
-    provider and `machine` (its fingerprint) where the runtime's own optimisation is saved.
+    the rewriters' versions where one is used, provider and `machine` (its fingerprint) where the runtime's own
+    optimisation is saved.
     """
     steps = asdict(recipe)
     del steps["buckets"]  # which the file does not hold; where they fix shapes, the workload says so
     parts: dict[str, object] = {"model": model_hash, "recipe": steps, "versions": library_versions(), "made": _MADE}
     if recipe.fixed_shapes:
         parts |= {"dims": sorted(workload.dims)}
-    if recipe.quantise is not None and recipe.quantise.is_static:
+    if recipe.rewrite is not None:
+        parts["rewriters"] = library_versions(_REWRITERS)
+    if recipe.quantise is not None and recipe.quantise.needs_inputs:
         parts["calibration"] = calibration_hash
     if recipe.saved_level is not None:
         parts |= {"provider": provider, "machine": machine}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def library_versions() -> dict[str, str]:
-    """Version of every installed library that shapes an artefact."""
+def recorded_changes(artefact: Path) -> Changes | None:
+    """What the recipe of a finished artefact changed in the graph; None where no manifest says so."""
+    path = artefact.parent / MANIFEST_NAME
+    found = json.loads(path.read_text()).get("changes") if path.is_file() else None
+    if found is None:
+        return None
+    counted = {name: tuple((kind, count) for kind, count in found[name]) for name in _COUNTED}
+    listed = {name: tuple(found[name]) for name in _LISTED}
+    return Changes(**{**found, **counted, **listed})
+
+
+def library_versions(names: Iterable[str] = _LIBRARIES) -> dict[str, str]:
+    """Version of every installed library of `names`, those that shape any artefact."""
     versions = {}
-    for name in _LIBRARIES:
+    for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
@@ -149,7 +168,9 @@ class ArtefactCache:
         work = Path(tempfile.mkdtemp(prefix=f"{key}.building-", dir=self._folder))
         try:
             artefact = build(work).relative_to(work)
-            (work / MANIFEST_NAME).write_text(json.dumps({"file": str(artefact), "versions": library_versions()}))
+            manifest = work / MANIFEST_NAME
+            said = json.loads(manifest.read_text()) if manifest.exists() else {}
+            manifest.write_text(json.dumps({**said, "file": str(artefact), "versions": library_versions()}))
             _flush(work)
             work.rename(self._folder / key)
         except ModelError as error:

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from infer_opt.config import Calibration
 from infer_opt.errors import ModelError
 from infer_opt.transforms.feeds import FeedSource, stream
-from infer_opt.transforms.model_files import save
+from infer_opt.transforms.model_files import opset, save
 
 BINS = 2048
 # Share of values kept, in per cent. onnxruntime's 99.999 cuts nothing in models with fewer than 10^5 activations.
@@ -28,6 +28,7 @@ PERCENTILE = 99.99
 # bins. Source: Migacz, "8-bit inference with TensorRT", GTC 2017 (128 levels, 2048 bins of |x|).
 LEVELS = 128
 CANDIDATE_STEP = 8
+OPSET_AXES_ARE_INPUTS = 18  # of ReduceMax
 # What one run of the second pass may hand over.
 CHUNK_BYTES = 2**28
 
@@ -79,6 +80,52 @@ def calibrate(
         cut = entropy_range if method is Calibration.ENTROPY else percentile_range
         ranges[name] = cut(histogram, ranges[name])
     return ranges
+
+
+def channel_maxima(
+    model: ModelProto, channels: Mapping[str, int], *, feeds: FeedSource, folder: Path
+) -> dict[str, Floats]:
+    """Tensor name -> the largest absolute value of each channel, along its last axis, over the feeds.
+
+    `channels` are the tensors and how many each has. Reduced inside the graph, so that only vectors come out.
+
+    Raises:
+        ModelError: no feeds, or the model does not run on them.
+    """
+    found = {name: np.zeros(count, dtype=np.float32) for name, count in channels.items()}
+    probed = ModelProto()
+    probed.CopyFrom(model)
+    names = [_add_channel_probe(probed, name, count) for name, count in channels.items()]
+    calls = 0
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        session = _open(probed, Path(scratch))
+        for feed in stream(feeds):
+            for name, values in zip(channels, session.run(names, dict(feed)), strict=True):
+                np.maximum(found[name], values, out=found[name])
+            calls += 1
+    if not calls:
+        raise ModelError("smoothing needs calibration inputs, and there are none", hint="give --inputs")
+    return dict(found)
+
+
+def _add_channel_probe(model: ModelProto, tensor: str, count: int) -> str:
+    """Add the largest absolute value of each channel to the model's outputs; gives its name."""
+    rows, absolute, probe = (f"{tensor}/probe/{part}" for part in ("rows", "absolute", "maxima"))
+    shape, axes = f"{tensor}/probe/shape", f"{tensor}/probe/axes"
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, count], dtype=np.int64), shape))
+    is_input = opset(model) >= OPSET_AXES_ARE_INPUTS
+    if is_input:
+        model.graph.initializer.append(numpy_helper.from_array(np.array([0], dtype=np.int64), axes))
+    attributes: dict[str, Any] = {"keepdims": 0} if is_input else {"keepdims": 0, "axes": [0]}
+    model.graph.node.extend(
+        [
+            helper.make_node("Reshape", [tensor, shape], [rows], name=rows),
+            helper.make_node("Abs", [rows], [absolute], name=absolute),
+            helper.make_node("ReduceMax", [absolute, axes][: 1 + is_input], [probe], name=probe, **attributes),
+        ]
+    )
+    model.graph.output.append(helper.make_tensor_value_info(probe, TensorProto.FLOAT, None))
+    return probe
 
 
 def percentile_range(histogram: NDArray[np.int64], full: Range, percentile: float = PERCENTILE) -> Range:

@@ -11,6 +11,15 @@ DYNAMIC_OPERATORS = frozenset({"Attention", "Conv", "Gemm", "LSTM", "MatMul"})
 # The products that INT8 makes faster. ConvTranspose is left out: the CPU has no integer kernel for it.
 STATIC_OPERATORS = frozenset({"Conv", "Gemm", "MatMul"})
 
+# The products whose weights alone can be quantised.
+WEIGHT_OPERATORS = frozenset({"Gemm", "MatMul"})
+
+_NORMALISATIONS = frozenset(
+    "EmbedLayerNormalization LayerNormalization RMSNormalization SimplifiedLayerNormalization SkipLayerNormalization "
+    "SkipSimplifiedLayerNormalization".split()
+)
+_BY_KIND = {"dynamic": DYNAMIC_OPERATORS, "static": STATIC_OPERATORS, "weights": WEIGHT_OPERATORS}
+
 # What stands between the products of a convolutional network and has an integer CPU kernel: left in float, each would
 # cost a dequantisation and a quantisation.
 STATIC_GLUE = frozenset(
@@ -19,10 +28,19 @@ STATIC_GLUE = frozenset(
 )
 
 
-def quantisable(operators: Mapping[str, int], *, static: bool = False) -> frozenset[str]:
-    """Those of the model's operators (type -> count) that INT8 could make faster. Empty: do not try."""
-    wanted = STATIC_OPERATORS if static else DYNAMIC_OPERATORS
-    return frozenset(name for name, count in operators.items() if count and name in wanted)
+def quantisable(operators: Mapping[str, int], *, kind: str = "dynamic") -> frozenset[str]:
+    """Those of the model's operators (type -> count) that quantising could make faster. Empty: do not try.
+
+    `kind` is that of the quantisation: `dynamic`, `static` or `weights`.
+    """
+    return frozenset(name for name, count in operators.items() if count and name in _BY_KIND[kind])
+
+
+def smoothable(operators: Mapping[str, int]) -> bool:
+    """Whether activations could differ much over channels where products read them: after a layer normalisation."""
+    has = {name for name, count in operators.items() if count}
+    normalised = bool(has & _NORMALISATIONS) or {"ReduceMean", "Sqrt"} <= has
+    return normalised and bool(has & WEIGHT_OPERATORS) and not is_convolutional(operators)
 
 
 def is_convolutional(operators: Mapping[str, int]) -> bool:

@@ -1,5 +1,7 @@
 """INT8: dynamic (activations quantised at each call) or static (ranges from calibration inputs, QDQ format).
 
+What else can be done to weights has modules of its own: `weight_only`, and `smoothing` before either kind of INT8.
+
 Static activations are uint8 with a zero point, weights int8: on x86 the integer kernels take unsigned by signed (AVX2
 `vpmaddubsw`, VNNI `vpdpbusd`), so int8 activations are turned into uint8 at load time anyway, and an asymmetric range
 wastes no level on the negative half that a ReLU never gives. On CPUs without VNNI that kernel saturates its 16-bit
@@ -30,14 +32,17 @@ from infer_opt.transforms.prospects import (
     DYNAMIC_OPERATORS,
     STATIC_GLUE,
     STATIC_OPERATORS,
+    WEIGHT_OPERATORS,
     is_convolutional,
     quantisable,
 )
+from infer_opt.transforms.smoothing import smooth
+from infer_opt.transforms.weight_only import quantise_weights
 
 # What shows that quantising did something.
 QUANTISED_OPERATORS = frozenset(
     "ConvInteger DynamicQuantizeLSTM DynamicQuantizeLinear DynamicQuantizeMatMul MatMulInteger MatMulIntegerToFloat "
-    "QAttention QLinearConv QLinearMatMul QuantizeLinear".split()
+    "MatMulNBits QAttention QLinearConv QLinearMatMul QuantizeLinear".split()
 )
 
 # What the quantiser appends to a tensor's name for the tensors that it adds.
@@ -51,7 +56,7 @@ _LARGEST_ACTIVATION = 1e37
 
 
 def quantise(source: Path, target: Path, *, how: Quantisation, feeds: FeedSource | None = None) -> None:
-    """Write the model at `source` with INT8 weights; static quantisation needs `feeds`. Normalises first.
+    """Write the model at `source` quantised; what `needs_inputs` needs `feeds`. Normalises first.
 
     Raises:
         ModelError: nothing to quantise, quantised already, no feeds, or onnxruntime's quantiser refuses the model.
@@ -62,23 +67,40 @@ def quantise(source: Path, target: Path, *, how: Quantisation, feeds: FeedSource
         found = operators(model)
         if QUANTISED_OPERATORS & set(found):
             raise ModelError(f"{source.name} is quantised already")
-        if not quantisable(found, static=how.is_static):
+        if not quantisable(found, kind=how.kind):
             raise ModelError(f"{source.name} holds no operator that {how.label} would make faster")
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             model = prepared(model, Path(scratch))
-        if not how.is_static:
-            quantise_dynamic(model, target, how=how)
-        elif feeds is None:
-            raise ModelError("static quantisation needs calibration inputs, and there are none", hint="give --inputs")
-        else:
-            ranges = find_ranges(model, how=how, feeds=feeds, folder=target.parent)
-            quantise_static(model, target, how=how, ranges=ranges)
+        if how.smooth is not None:
+            smooth(model, how=how, feeds=feeds, folder=target.parent)
+        ranges = find_ranges(model, how=how, feeds=feeds, folder=target.parent) if how.is_static else None
+        quantise_prepared(model, target, how=how, ranges=ranges)
         if not QUANTISED_OPERATORS & set(operators(load(target))):
             target.unlink()
             raise ModelError(
                 f"nothing in {source.name} could be quantised",
                 hint="integer kernels need weights that are constants, not inputs or results",
             )
+
+
+def quantise_prepared(
+    model: ModelProto, target: Path, *, how: Quantisation, ranges: dict[str, Range] | None = None
+) -> None:
+    """Write the prepared `model` quantised, with the `ranges` of `find_ranges` where it is static. It is used up."""
+    if how.weight_only is not None:
+        quantise_weights(model, how=how.weight_only, floats=how.floats)
+        save(model, target)
+    elif how.is_static:
+        quantise_static(model, target, how=how, ranges=ranges or {})
+    else:
+        quantise_dynamic(model, target, how=how)
+
+
+def quantised_types(model: ModelProto, how: Quantisation) -> list[str]:
+    """The operator types of the prepared `model` that are quantised."""
+    if how.weight_only is not None:
+        return sorted(WEIGHT_OPERATORS)
+    return static_types(model) if how.is_static else dynamic_types()
 
 
 def prepared(model: ModelProto, scratch: Path) -> ModelProto:
@@ -168,7 +190,7 @@ def quantise_dynamic(model: ModelProto, target: Path, *, how: Quantisation) -> N
     save(quantiser.model.model, target)
 
 
-def find_ranges(model: ModelProto, *, how: Quantisation, feeds: FeedSource, folder: Path) -> dict[str, Range]:
+def find_ranges(model: ModelProto, *, how: Quantisation, feeds: FeedSource | None, folder: Path) -> dict[str, Range]:
     """The range of every activation of the prepared `model` that static quantisation may quantise.
 
     Raises:
@@ -176,6 +198,8 @@ def find_ranges(model: ModelProto, *, how: Quantisation, feeds: FeedSource, fold
     """
     if how.calibration is None:
         raise ModelError("static quantisation needs a calibration method")
+    if feeds is None:
+        raise ModelError(f"{how.label} needs calibration inputs, and there are none", hint="give --inputs")
     tensors = _activations(model, static_types(model))
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         return calibrate(model, tensors, feeds=feeds, method=how.calibration, folder=Path(scratch))

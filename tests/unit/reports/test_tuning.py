@@ -25,9 +25,11 @@ from golden.tunings import (
 from infer_opt.config import Calibration, Quantisation, Recipe, SessionOptions, Spin, TrialConfig
 from infer_opt.errors import ConfigError
 from infer_opt.reports import Format, benchmark, findings
+from infer_opt.reports.sentences import graph_changes
 from infer_opt.reports.tuning import WIDTH, render
 from infer_opt.results import (
     Caution,
+    Changes,
     FailureKind,
     Note,
     OutputParity,
@@ -149,7 +151,7 @@ def test_what_stays_in_float_is_told_with_the_reason() -> None:
         "int8-dynamic per-channel 7-bit: 1 of 5 layers in INT8 agree to 0.99020; 2 agree only to 0.96100, which is too"
         " little",
         "in float body/output: would save 16 % of a call, and alone moves the outputs by 0.031",
-        "in float head: INT8 is no faster there",
+        "in float head: no faster there in INT8",
         "in float pool: the runtime's profile does not say what it takes",
         "in float tail: there was no time to try it, or it cannot be quantised alone",
     ]
@@ -208,6 +210,7 @@ def test_every_field_of_the_json_is_documented() -> None:
     text = DOCS.read_text(encoding="utf-8")
     documented = set(re.findall(r"`([a-z0-9_]+)`", text))
     free = {"settings", "versions", "operators", "vocabularies", "placement"}  # objects whose keys are data
+    free |= {"operators_added", "operators_removed"}
 
     written = {
         key
@@ -276,3 +279,17 @@ def _keys(value: Any, free: set[str]) -> set[str]:
     if isinstance(value, list):
         return set().union(*(_keys(inner, free) for inner in value))
     return set()
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (Changes(), "nothing"),
+        (Changes(removed=1, operators_removed=(("Identity", 1),)), "1 Identity removed"),
+        (Changes(added=3, operators_added=(("Mul", 2),)), "2 Mul and 1 more node added"),
+        (Changes(added=1, removed=1, changed=2), "1 node added; 1 node removed; 2 changed"),
+        (Changes(besides=("inputs", "opset")), "other inputs and opset"),
+    ],
+)
+def test_what_changed_in_the_graph_is_one_line(found: Changes, sentence: str) -> None:
+    assert graph_changes(found) == sentence

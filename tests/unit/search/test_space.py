@@ -11,17 +11,21 @@ from infer_opt.config import (
     Provider,
     Quantisation,
     Recipe,
+    Rewriter,
     SessionOptions,
     Spin,
     TrialConfig,
     WeightType,
 )
 from infer_opt.search.space import (
+    HEAVY_BYTES,
+    SMOOTHING,
     WIDEST,
     Surroundings,
     candidates,
     concurrencies,
     distance_from_stock,
+    explorable,
     neighbours,
     stock,
     thread_counts,
@@ -38,7 +42,10 @@ RICH = Surroundings(
     is_old_graph=True,
     dynamic_operators=frozenset({"MatMul"}),
     static_operators=frozenset({"MatMul", "Conv"}),
+    weight_operators=frozenset({"MatMul"}),
+    can_smooth=True,
     fusable=("bert", "gpt2"),
+    rewriters=tuple(Rewriter),
 )
 ON_GPU = replace(RICH, providers=(Provider.CUDA, Provider.CPU))
 EVERYWHERE = [PLAIN, RICH, ON_GPU, replace(RICH, batches=(1, 8), objective=Objective.THROUGHPUT, has_vnni=True)]
@@ -200,7 +207,7 @@ def test_without_vnni_seven_bit_weights_come_first_and_with_it_eight_bit_ones() 
 
 
 def test_dynamic_quantisation_varies_channels_range_and_weight_type() -> None:
-    ways = [way for way in quantisations(RICH) if not way.is_static]
+    ways = [way for way in quantisations(RICH) if way.kind == "dynamic"]
 
     assert {way.per_channel for way in ways} == {True, False}
     assert {way.weight_type for way in ways} == {WeightType.INT8, WeightType.UINT8}
@@ -213,10 +220,38 @@ def test_static_quantisation_tries_every_calibration_but_only_with_real_inputs()
 
 def test_a_model_without_operators_worth_it_is_not_quantised() -> None:
     nothing: frozenset[str] = frozenset()
-    surroundings = replace(RICH, dynamic_operators=nothing, static_operators=nothing)
+    surroundings = replace(
+        RICH, dynamic_operators=nothing, static_operators=nothing, weight_operators=nothing, can_smooth=False
+    )
 
     assert not quantisations(surroundings)
     assert {r.fuse for r in recipes(surroundings)} == {None, "bert"}
+
+
+def test_weights_alone_are_quantised_in_eight_and_four_bits_after_the_likeliest_int8() -> None:
+    ways = quantisations(RICH)
+    bits = [way.weight_only.bits for way in ways if way.weight_only is not None]
+
+    assert bits == [8, 8, 4]
+    assert [way.kind for way in ways[:2]] == ["dynamic", "dynamic"]
+    assert not any(way.kind == "weights" for way in quantisations(replace(RICH, weight_operators=frozenset())))
+
+
+def test_activations_are_smoothed_for_either_kind_of_int8_where_there_is_something_to_smooth() -> None:
+    found = [way for way in quantisations(RICH) if way.smooth is not None]
+
+    assert [(way.kind, way.smooth) for way in found] == [("static", SMOOTHING), ("dynamic", SMOOTHING)]
+    assert all(way.per_channel for way in found)
+    assert not any(way.smooth for way in quantisations(replace(RICH, can_smooth=False)))
+
+
+def test_four_bits_are_looked_at_layer_by_layer_where_weights_are_heavy() -> None:
+    def kinds(weight_bytes: int) -> list[str]:
+        found = explorable(replace(RICH, weight_bytes=weight_bytes))
+        return [recipe.quantise.kind for recipe in found if recipe.quantise is not None]
+
+    assert kinds(HEAVY_BYTES) == ["dynamic", "static", "weights"]
+    assert kinds(HEAVY_BYTES - 1) == ["dynamic", "static"]
 
 
 def test_old_graphs_are_normalised_before_they_are_quantised_or_fused() -> None:
@@ -232,6 +267,15 @@ def test_fused_and_quantised_go_together_too() -> None:
 def test_shapes_are_fixed_only_where_some_are_free() -> None:
     assert Recipe(fixed_shapes=True) in recipes(RICH)
     assert not any(r.fixed_shapes for r in recipes(PLAIN))
+
+
+@pytest.mark.parametrize("provider", Provider)
+def test_rewriters_are_tried_where_they_are_installed_alone_and_on_the_cpu_with_int8(provider: Provider) -> None:
+    found = [recipe for recipe in recipes(ON_GPU, provider) if recipe.rewrite is not None]
+
+    assert {recipe.rewrite for recipe in found if recipe.quantise is None} == set(Rewriter)
+    assert any(recipe.quantise is not None for recipe in found) is (provider is Provider.CPU)
+    assert not any(recipe.rewrite for recipe in recipes(replace(ON_GPU, rewriters=()), provider))
 
 
 def test_halves_are_for_cuda() -> None:

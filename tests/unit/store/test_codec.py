@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from infer_opt.config import Quantisation, Recipe, SessionOptions, Shape, TrialConfig
+from infer_opt.config import Quantisation, Recipe, Rewriter, SessionOptions, Shape, TrialConfig, WeightOnly
 from infer_opt.errors import StorageError
-from infer_opt.results import Block, FailureKind, Quantile, ShapeReadings, Trial, TrialFailure, TrialResult
+from infer_opt.results import Block, Changes, FailureKind, Quantile, ShapeReadings, Trial, TrialFailure, TrialResult
 from infer_opt.store.codec import decode, decode_blocks, encode, encode_blocks, from_text, to_text
 from store_files.contents import FAILED, FULL, HUNG, STOCK, TRIALS
 
@@ -17,10 +17,26 @@ MIXED = dataclasses.replace(
     FULL,
     config=TrialConfig(
         recipe=dataclasses.replace(
-            FULL.config.recipe, quantise=Quantisation(per_channel=True, floats=("head/MatMul", "body/MatMul"))
+            FULL.config.recipe,
+            rewrite=Rewriter.ONNXSLIM,
+            quantise=Quantisation(per_channel=True, smooth=0.75, floats=("head/MatMul", "body/MatMul")),
         )
     ),
     baseline_ns=4_100_000.5,
+    changes=Changes(
+        operators_added=(("MatMulInteger", 24),),
+        operators_removed=(("MatMul", 24), ("Identity", 1)),
+        added=48,
+        removed=25,
+        changed=2,
+        nodes_added=("head/MatMul_quant",),
+        nodes_removed=("head/MatMul",),
+        nodes_changed=("norm",),
+        besides=("inputs",),
+    ),
+)
+WEIGHTS = dataclasses.replace(
+    STOCK, config=TrialConfig(recipe=Recipe(quantise=Quantisation(weight_only=WeightOnly(bits=8, symmetric=False))))
 )
 SIDE_BY_SIDE = dataclasses.replace(
     FULL,
@@ -46,8 +62,8 @@ BY_SHAPE = dataclasses.replace(
 
 @pytest.mark.parametrize(
     "trial",
-    [*TRIALS, MIXED, SIDE_BY_SIDE, BY_SHAPE],
-    ids=["stock", "full", "failed", "hung", "mixed", "side by side", "shapes"],
+    [*TRIALS, MIXED, WEIGHTS, SIDE_BY_SIDE, BY_SHAPE],
+    ids=["stock", "full", "failed", "hung", "mixed", "weights", "side by side", "shapes"],
 )
 def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
     back = decode(*encode(trial))
@@ -59,10 +75,9 @@ def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
 
 def test_the_sample_that_must_come_back_leaves_no_field_out() -> None:
     stock_fields = {"fp16", "arena", "memory_pattern", "runtime"}  # excluded by others in the sample, or plain values
-    seen = {
-        name for trial in (FULL, FAILED, MIXED, SIDE_BY_SIDE) for name, value in _fields(trial) if value is not None
-    }
-    every = {name for trial in (*TRIALS, MIXED) for name, _ in _fields(trial)}
+    sample = (FULL, FAILED, MIXED, WEIGHTS, SIDE_BY_SIDE)
+    seen = {name for trial in sample for name, value in _fields(trial) if value is not None}
+    every = {name for trial in (*TRIALS, MIXED, WEIGHTS) for name, _ in _fields(trial)}
 
     assert every - seen - stock_fields == set()
 

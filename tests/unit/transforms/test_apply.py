@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from infer_opt.config import Calibration, GraphLevel, Quantisation, Recipe, Work
 from infer_opt.errors import ModelError
 from infer_opt.transforms import model_files
 from infer_opt.transforms.apply import build
+from infer_opt.transforms.cache import MANIFEST_NAME, recorded_changes
 
 WORKLOAD = Workload(dims=(("tokens", 6),))
 
@@ -22,7 +24,7 @@ def test_a_recipe_is_carried_out_in_the_order_of_its_fields(
 
     artefact = build(attention, recipe, folder=folder, workload=WORKLOAD)
 
-    assert list(folder.iterdir()) == [artefact]
+    assert sorted(folder.iterdir()) == [folder / MANIFEST_NAME, artefact]
     feeds = {"x": random.standard_normal((2, 6, 32)).astype(np.float32)}
     np.testing.assert_allclose(run(artefact, feeds)[0], run(attention, feeds)[0], rtol=0.02, atol=0.02)
     with pytest.raises(Exception, match="invalid dimensions"):
@@ -57,7 +59,7 @@ def test_external_weights_stay_beside_the_artefact(
     artefact = build(source, Recipe(saved_level=GraphLevel.ALL), folder=tmp_path / "artefact", workload=Workload())
 
     names = sorted(path.name for path in artefact.parent.iterdir())
-    assert names == ["model.onnx", "model.onnx.data"]
+    assert names == [MANIFEST_NAME, "model.onnx", "model.onnx.data"]
     feeds = {"x": np.ones((1, 8), dtype=np.float32)}
     np.testing.assert_array_equal(run(artefact, feeds)[0], run(source, feeds)[0])
 
@@ -79,3 +81,25 @@ def test_a_step_that_does_not_apply_leaves_nothing_behind(attention: Path, tmp_p
 def test_the_stock_recipe_is_no_artefact(attention: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does nothing"):
         build(attention, Recipe(), folder=tmp_path, workload=WORKLOAD)
+
+
+def test_what_a_recipe_changed_lies_beside_the_artefact(perceptron: Path, tmp_path: Path) -> None:
+    artefact = build(perceptron, Recipe(quantise=Quantisation()), folder=tmp_path / "artefact", workload=Workload())
+
+    found = recorded_changes(artefact)
+
+    assert found is not None
+    assert dict(found.operators_removed) == {"Gemm": 2}
+    assert dict(found.operators_added)["MatMulInteger"] == 2
+    assert found.removed == len(found.nodes_removed) > 0
+    assert recorded_changes(perceptron) is None
+
+
+def test_a_recipe_that_leaves_the_graph_as_it_was_is_refused(
+    perceptron: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infer_opt.transforms.normalise.normalise", lambda source, target: shutil.copy(source, target))
+
+    with pytest.raises(ModelError, match=r"normalised changes nothing in perceptron\.onnx"):
+        build(perceptron, Recipe(normalise=True), folder=tmp_path / "artefact", workload=Workload())
+    assert not list((tmp_path / "artefact").iterdir())

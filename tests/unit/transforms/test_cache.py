@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infer_opt.config import Calibration, GraphLevel, Provider, Quantisation, Recipe, Workload
+from infer_opt.config import Calibration, GraphLevel, Provider, Quantisation, Recipe, Rewriter, Workload
 from infer_opt.errors import ModelError, StorageError
+from infer_opt.results import Changes
 from infer_opt.transforms import cache as subject
 from infer_opt.transforms.cache import ArtefactCache, artefact_key
 
@@ -199,3 +200,41 @@ def test_another_release_builds_anew(
     monkeypatch.setattr(subject, "library_versions", lambda: change(versions))
 
     assert key(Recipe(normalise=True)) != before
+
+
+def test_the_inputs_count_where_activations_are_smoothed_and_the_rewriters_where_one_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    smoothed = Recipe(quantise=Quantisation(smooth=0.5))
+    rewritten, plain = Recipe(rewrite=Rewriter.ONNXSLIM), Recipe(normalise=True)
+
+    def keys() -> tuple[str, ...]:
+        return tuple(key(recipe) for recipe in (rewritten, plain))
+
+    before = keys()
+    real = subject.library_versions
+    monkeypatch.setattr(
+        subject,
+        "library_versions",
+        lambda names=subject._LIBRARIES: real(names) | ({"onnxslim": "99"} if "onnxslim" in names else {}),
+    )
+
+    assert key(smoothed, calibration_hash="a") != key(smoothed, calibration_hash="b")
+    assert [was == now for was, now in zip(before, keys(), strict=True)] == [False, True]
+
+
+def test_what_the_builder_says_of_an_artefact_stays_in_its_manifest(tmp_path: Path) -> None:
+    def build(folder: Path) -> Path:
+        (folder / subject.MANIFEST_NAME).write_text(
+            '{"changes": {"operators_added": [["Mul", 2]], "added": 2, '
+            '"operators_removed": [], "nodes_added": ["a", "b"], '
+            '"nodes_removed": [], "nodes_changed": [], "besides": []}}'
+        )
+        return Builder()(folder)
+
+    with ArtefactCache(tmp_path) as cache:
+        found = subject.recorded_changes(cache.get_or_build("a", build))
+        silent = subject.recorded_changes(cache.get_or_build("b", Builder()))
+
+    assert found == Changes(operators_added=(("Mul", 2),), added=2, nodes_added=("a", "b"))
+    assert silent is None

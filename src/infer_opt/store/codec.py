@@ -12,7 +12,6 @@ import numpy
 from infer_opt.errors import InferOptError, StorageError
 from infer_opt.results import Block, Trial, TrialFailure, TrialResult
 
-SHAPES_FOLLOW = -1  # no run time is negative: what follows it is of another kind
 _KINDS: dict[str, type[TrialResult] | type[TrialFailure]] = {"result": TrialResult, "failure": TrialFailure}
 _OTHER_RELEASE = "it was written by another release of infer-opt; upgrade it, or name another --store"
 
@@ -70,13 +69,12 @@ def decode(text: str, run_times: bytes) -> Trial:
 def encode_blocks(blocks: tuple[Block, ...]) -> bytes:
     """Run times as zlib-compressed little-endian int64: how many blocks, the length of each, then every run in ns.
 
-    Where runs are of several shapes, -1 and the position of each run's shape follow.
+    Where runs are of several shapes, the position of each run's shape follows.
     """
     lengths = [len(block.latency_ns) for block in blocks]
     runs = [run for block in blocks for run in block.latency_ns]
     shapes = [shape for block in blocks for shape in block.shapes]
-    tagged = [SHAPES_FOLLOW, *shapes] if shapes else []
-    return zlib.compress(numpy.array([len(blocks), *lengths, *runs, *tagged], dtype="<i8").tobytes())
+    return zlib.compress(numpy.array([len(blocks), *lengths, *runs, *shapes], dtype="<i8").tobytes())
 
 
 def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
@@ -92,11 +90,9 @@ def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
     count = int(numbers[0]) if numbers.size else -1
     lengths, runs = numbers[1 : 1 + count].tolist(), numbers[1 + count :].tolist()
     total = sum(lengths)
-    shapes = runs[total + 1 :] if runs[total:][:1] == [SHAPES_FOLLOW] else []
-    is_whole = len(runs) == total + (1 + total) * bool(shapes)
-    if count < 0 or len(lengths) != count or min(lengths, default=0) < 0 or not is_whole:
+    if count < 0 or len(lengths) != count or min(lengths, default=0) < 0 or len(runs) not in (total, 2 * total):
         raise StorageError("stored run times are damaged: the lengths of the blocks do not add up")
-    ends = numpy.cumsum([0, *lengths]).tolist()
+    ends, shapes = numpy.cumsum([0, *lengths]).tolist(), runs[total:]
     return tuple(
         Block(latency_ns=tuple(runs[start:end]), shapes=tuple(shapes[start:end])) for start, end in pairwise(ends)
     )

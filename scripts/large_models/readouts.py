@@ -28,8 +28,8 @@ GRU_HIDDEN = 128
 WIDTH, HEADS, INNER, LAYERS = 192, 6, 768, 4
 
 DATA = (
-    "real: sklearn.datasets.load_digits (UCI, CC BY 4.0), 1437 images train the last layer, 360 are held out and are the "
-    "inputs"
+    "real: sklearn.datasets.load_digits (UCI, CC BY 4.0); 1437 images train the last layer, 360 are held out and are "
+    "the inputs"
 )
 WEIGHTS = "seeded random, the last layer trained by least squares"
 

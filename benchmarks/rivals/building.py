@@ -67,27 +67,31 @@ def olive_quantize(*options: str) -> Command:
     return command
 
 
-def olive_static(interpreter: Path, model: Path, calibration: Path, folder: Path) -> list[str]:
-    """`olive run` with a configuration of its static quantisation: the command alone takes no inputs of one's own."""
-    data = {
-        "name": "calibration",
-        "type": "DataContainer",
-        "user_script": str(HERE / "olive_data.py"),
-        "load_dataset_config": {"type": "npz_feeds", "params": {"path": str(calibration)}},
-        "pre_process_data_config": {"type": "skip_pre_process"},
-        "post_process_data_config": {"type": "skip_post_process"},
-        "dataloader_config": {"type": "as_they_are"},
-    }
-    config = {
-        "input_model": {"type": "OnnxModel", "model_path": str(model)},
-        "data_configs": [data],
-        "passes": {"quantise": {"type": "OnnxStaticQuantization", "data_config": "calibration"}},
-        "output_dir": str(folder / "out"),
-        "cache_dir": str(folder / "cache"),
-    }
-    path = folder / "config.json"
-    path.write_text(json.dumps(config, indent=2) + "\n")
-    return [str(interpreter.with_name("olive")), "run", "--config", str(path), NO_TELEMETRY]
+def olive_run(passes: Mapping[str, Mapping[str, str]]) -> Command:
+    """`olive run` with these passes: `olive quantize` alone takes no calibration inputs of one's own."""
+
+    def command(interpreter: Path, model: Path, calibration: Path, folder: Path) -> list[str]:
+        data = {
+            "name": "calibration",
+            "type": "DataContainer",
+            "user_script": str(HERE / "olive_data.py"),
+            "load_dataset_config": {"type": "npz_feeds", "params": {"path": str(calibration)}},
+            "pre_process_data_config": {"type": "skip_pre_process"},
+            "post_process_data_config": {"type": "skip_post_process"},
+            "dataloader_config": {"type": "as_they_are"},
+        }
+        config = {
+            "input_model": {"type": "OnnxModel", "model_path": str(model)},
+            "data_configs": [data],
+            "passes": passes,
+            "output_dir": str(folder / "out"),
+            "cache_dir": str(folder / "cache"),
+        }
+        path = folder / "config.json"
+        path.write_text(json.dumps(config, indent=2) + "\n")
+        return [str(interpreter.with_name("olive")), "run", "--config", str(path), NO_TELEMETRY]
+
+    return command
 
 
 def nncf_quantize(*options: str) -> Command:
@@ -131,8 +135,23 @@ RIVALS = (
         environment="olive",
         runtime="onnx",
         pattern="out/**/*.onnx",
-        command=olive_static,
+        command=olive_run({"quantise": {"type": "OnnxStaticQuantization", "data_config": "calibration"}}),
         configuration="olive run with OnnxStaticQuantization on our inputs, otherwise as it is",
+    ),
+    Rival(
+        name="Olive fused, dynamic",
+        kind=Kind.OLIVE,
+        environment="olive",
+        runtime="onnx",
+        pattern="out/**/*.onnx",
+        command=olive_run(
+            {
+                "fuse": {"type": "OrtTransformersOptimization", "model_type": "bert"},
+                "quantise": {"type": "OnnxDynamicQuantization"},
+            }
+        ),
+        configuration="olive run with OrtTransformersOptimization (bert) and OnnxDynamicQuantization",
+        applies=is_transformer,
     ),
     Rival(
         name="NNCF + OpenVINO",

@@ -27,6 +27,7 @@ from infer_opt.results import Estimate, FailureKind, Parity, TrialResult
 from infer_opt.rig import Limits, Rig
 from infer_opt.search.space import stock
 from infer_opt.setting_up import Request, Setup, scratch_folder, set_up
+from infer_opt.stats.confirm import LOOKS
 from infer_opt.stats.intervals import exp_ratio
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import Stock, TrialError, check_parity, run_stock, run_trial
@@ -229,7 +230,9 @@ def compare(rig: Rig, able: Mapping[str, Contestant], base: Stock, setup: Setup,
     """
     budget = Budget(total_s=terms.time_s)
     size = len(able) + 2
-    rounds = plan_rounds(size * base.setup_s, size * base.round_s, round_noise=None, left_s=terms.time_s)
+    # The plan reckons with four epochs: so much of the time that all that are wanted fit.
+    left_s = terms.time_s * LOOKS[0] / terms.epochs
+    rounds = plan_rounds(size * base.setup_s, size * base.round_s, round_noise=None, left_s=left_s)
     found = confirm(
         replace(rig, given={name: one.artefact for name, one in able.items() if one.artefact is not None}),
         {name: one.config for name, one in able.items()},

@@ -27,13 +27,13 @@ class Feeds:
         return self._feeds[index], None
 
 
-@Registry.register_dataset()
+@Registry.register_dataset()  # type: ignore[untyped-decorator]  # Olive's, which ships no types
 def npz_feeds(path: str, **_: Any) -> Feeds:
     """The dataset."""
     return Feeds(path)
 
 
-@Registry.register_dataloader()
+@Registry.register_dataloader()  # type: ignore[untyped-decorator]
 def as_they_are(dataset: Feeds, **_: Any) -> list[tuple[dict[str, Any], None]]:
     """Batched already: as they come."""
     return [dataset[index] for index in range(len(dataset))]

@@ -18,7 +18,6 @@ HEADINGS = (
 )  # fmt: skip
 COLUMNS_OF_PICTURE = 3
 ROW_IN, WIDTH_IN = 0.27, 13.0
-MANY = 4  # marks on the axis of speeds
 WORDS = {Verdict.FASTER: "ahead", Verdict.SLOWER: "BEHIND", Verdict.EQUIVALENT: "level", Verdict.INCONCLUSIVE: "open"}
 
 
@@ -116,13 +115,17 @@ def draw(contests: Sequence[Contest], path: Path) -> None:
         columns = min(COLUMNS_OF_PICTURE, len(contests))
         lines = math.ceil(len(contests) / columns)
         figure = Figure(figsize=(WIDTH_IN, lines * (ROW_IN * len(everybody) + 1.0) + 0.6), layout="constrained")
-        panels = figure.subplots(lines, columns, sharey=True, squeeze=False).flat
+        panels = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
         for axes, contest in zip(panels, contests, strict=False):
             _panel(axes, contest, everybody)
-        for axes in list(panels)[len(contests) :]:
+        for axes in panels[len(contests) :]:
             axes.set_visible(False)
         figure.suptitle(
-            "Speed in times of stock's; hollow: its answers do not agree with stock's", x=0.01, ha="left", fontsize=14
+            "Speed in times of stock's: infer-opt (blue), all layers in INT8 (black), other tools (orange). "
+            "Hollow: its answers do not agree with stock's",
+            x=0.01,
+            ha="left",
+            fontsize=12,
         )
         figure.savefig(path, metadata={"Date": None})
 

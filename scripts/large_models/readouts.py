@@ -167,7 +167,8 @@ def build(folder: Path, name: str, *, seed: int) -> dict[str, Any]:
         outputs={"logits": ["batch", CLASSES]},
         weights=drawing.weights,
     )
-    np.savez_compressed(path.with_suffix(".npz"), **{source: convert(held_out), "labels": held_out_labels})
+    arrays: dict[str, Any] = {source: convert(held_out), "labels": held_out_labels}
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)
     found = _run(path, {source: convert(held_out)}).argmax(axis=1)
     return {
         "weights": WEIGHTS,

@@ -5,6 +5,7 @@ order, a second stock as the control. Whoever does not agree with stock gets a f
 """
 
 import contextlib
+import hashlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 from benchmarks.calls import Model
 from benchmarks.grids import settled
 from benchmarks.precision import uniform
+from benchmarks.record import ROOT
 from benchmarks.rivals import building
 from benchmarks.rivals.standings import Contest, Kind, Standing
 
@@ -30,7 +32,7 @@ from infer_opt.setting_up import Request, Setup, scratch_folder, set_up
 from infer_opt.stats.confirm import LOOKS
 from infer_opt.stats.intervals import exp_ratio
 from infer_opt.transforms.cache import ArtefactCache
-from infer_opt.trials import Stock, TrialError, check_parity, run_stock, run_trial
+from infer_opt.trials import FEWEST_CHECKED, Stock, TrialError, check_parity, run_stock, run_trial
 
 SETUP_BUDGET_S = 1200.0  # what time-outs of workers and builds are derived from
 OURS = "infer-opt"
@@ -67,8 +69,16 @@ def arena(model: Model, terms: Terms) -> Iterator[Setup]:
     """The rig of one model. What is built of it stays in the terms' folder."""
     limits = Limits(min_parity=terms.parity)
     request = Request(model=model.path, inputs=model.inputs, limits=limits, seed=terms.seed)
-    with scratch_folder() as scratch, ArtefactCache(terms.folder / "artefacts") as cache:
+    with scratch_folder() as scratch, ArtefactCache(terms.folder / "artefacts" / builder()) as cache:
         yield set_up(request, scratch, cache, budget_s=SETUP_BUDGET_S)
+
+
+def builder() -> str:
+    """Differs for every state of the code that builds artefacts: none of another state is measured."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "src" / "infer_opt" / "transforms").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def make_all(model: Model, terms: Terms) -> None:
@@ -210,7 +220,8 @@ def agreement(rig: Rig, one: Contestant, setup: Setup) -> Parity:
 
 def first_look(rig: Rig, one: Contestant, base: Stock, setup: Setup) -> Estimate | None:
     """The speed of one whose answers are wrong, from a few rounds paired with stock."""
-    lax = replace(rig, tolerance=float("-inf"), model=one.artefact or rig.model)
+    # Its answers are known already: they are looked at again as briefly as can be.
+    lax = replace(rig, tolerance=float("-inf"), checked=FEWEST_CHECKED, model=one.artefact or rig.model)
     trial = run_trial(lax, one.config, base.entrant, setup.generator)
     if not isinstance(trial, TrialResult):
         return None

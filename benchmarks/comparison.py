@@ -38,7 +38,8 @@ from infer_opt.setting_up import Request, versions
 from infer_opt.stats.confirm import LOOKS
 
 NAME = "comparison"
-MODELS = (*calls.SHIPPED, *calls.LARGE, "large/digits_depthwise", "large/digits_gru", "large/digits_encoder")
+FURTHER = ("minilm", "light_resnet50", "digits_depthwise", "digits_gru", "digits_encoder")
+MODELS = (*calls.SHIPPED, *(f"large/{name}" for name in FURTHER))
 MARKS = ("<!-- comparison -->", "<!-- /comparison -->")
 
 
@@ -277,16 +278,18 @@ def main(argv: Sequence[str]) -> int:
         return 1
     begun = record.begin(NAME, argv)
     contests: list[Contest] = []
-    try:
-        for model in models:
+    for model in models:
+        try:
             contests.append(contest_of(model, options))
-            keep(begun, options, contests, is_complete=len(contests) == len(models))
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
-        return 130
-    except InferOptError as error:
-        say(f"{error.what}; the same command goes on from here")
-        return error.exit_code
+        except KeyboardInterrupt:
+            say("stopped; the same command goes on from here")
+            return 130
+        except InferOptError as error:
+            say(f"{model.name}: {error.what}; the same command tries again")
+            continue
+        keep(begun, options, contests, is_complete=len(contests) == len(models))
+    if len(contests) < len(models):
+        return 1
     publish(contests, options)
     print(tabulate(showing.reasons(contests), ["model", "out", "agreement", "because"], maxcolwidths=[16, 36, 9, 60]))
     print()

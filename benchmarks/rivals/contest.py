@@ -37,7 +37,7 @@ from infer_opt.trials import FEWEST_CHECKED, Stock, TrialError, check_parity, ru
 SETUP_BUDGET_S = 1200.0  # what time-outs of workers and builds are derived from
 OURS = "infer-opt"
 STANDARD_ERRORS = 2.0  # on either side of a first look
-FEWEST_EPOCHS = 2
+FEWEST_EPOCHS = LOOKS[0]  # fewer prove nothing, and would hide who is behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ def hold(model: Model, party: Party, tuning: Mapping[str, Any], terms: Terms) ->
     """Check everybody, and measure those who agree side by side.
 
     Raises:
-        InferOptError: stock cannot be run, or the time was over before two epochs.
+        InferOptError: stock cannot be run, or the time was over before four epochs.
     """
     begin = time.monotonic()
     with arena(model, terms) as setup:
@@ -237,7 +237,7 @@ def compare(rig: Rig, able: Mapping[str, Contestant], base: Stock, setup: Setup,
     """Epochs of everybody who agrees, stock and its clone.
 
     Raises:
-        EvidenceError: the time was over before two of them.
+        EvidenceError: the time was over before four of them.
     """
     budget = Budget(total_s=terms.time_s)
     size = len(able) + 2

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from infer_opt.results import Estimate, Verdict
-from infer_opt.stats.confirm import decide_all, noise_floor
+from infer_opt.stats.confirm import LOOKS, decide_all, noise_floor
 from infer_opt.stats.intervals import exp_ratio, hodges_lehmann, mean_interval, student_t
 
 MINIMUM_MARGIN = 0.01
@@ -167,7 +167,8 @@ def duels(contest: Contest) -> tuple[Duel, ...]:
     if not ours.is_in:
         return ()
     claims = {one.name: differences(ours, one) for one in contest.standings if one.is_in and one.kind is not Kind.OURS}
-    decisions = decide_all(claims, contest.clone)
+    looked = last_look(len(contest.clone))
+    decisions = decide_all({name: values[:looked] for name, values in claims.items()}, contest.clone[:looked])
     return tuple(
         Duel(
             model=contest.model,
@@ -178,6 +179,11 @@ def duels(contest: Contest) -> tuple[Duel, ...]:
         )
         for name, decision in decisions.items()
     )
+
+
+def last_look(epochs: int) -> int:
+    """The first epochs of so many that can prove something: the largest number that is a look, or all."""
+    return max((look for look in LOOKS if look <= epochs), default=epochs)
 
 
 def differences(ours: Standing, other: Standing) -> list[float]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,18 @@ from benchmarks import calls, comparison
 from benchmarks.comparison import document, parse, targets_of
 from benchmarks.rivals import building, environments, showing
 from benchmarks.rivals.building import RIVALS, Rival, made_folder, make, reason
-from benchmarks.rivals.standings import HINDSIGHT, Contest, Kind, Standing, duels, geometric, lead, names, speed
+from benchmarks.rivals.standings import (
+    HINDSIGHT,
+    Contest,
+    Kind,
+    Standing,
+    duels,
+    geometric,
+    last_look,
+    lead,
+    names,
+    speed,
+)
 
 from infer_opt.results import Estimate, Verdict
 
@@ -51,6 +63,20 @@ def test_behind_by_less_than_the_margin_is_not_behind() -> None:
     assert close.margin >= 0.01
     assert not close.seems_behind
     assert close.verdict is not Verdict.SLOWER
+
+
+def test_between_two_looks_the_epochs_up_to_the_last_look_decide() -> None:
+    found = contest("net", 2.0, olive=1.0)
+    cut = Contest(
+        **{
+            **_fields(found),
+            "standings": tuple(replace(one, epochs=one.epochs[:5]) for one in found.standings),
+            "clone": CLONE[:5],
+        }
+    )
+
+    assert [last_look(count) for count in (3, 4, 5, 6, 8, 9)] == [3, 4, 4, 6, 6, 9]
+    assert [duel.verdict for duel in duels(cut)] == [Verdict.FASTER]
 
 
 def test_who_is_out_is_in_no_duel_and_counts_as_stock() -> None:

@@ -255,7 +255,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--epochs", type=int, choices=LOOKS, default=6, help="of the comparison, each model (default 6)"
     )
-    parser.add_argument("--time", default="4m", help="most that a model's epochs may take (default 4m)")
+    parser.add_argument(
+        "--time", default="4m", help="for a model's epochs; four take what they take, up to twice of it (default 4m)"
+    )
     parser.add_argument("--prepare", action="store_true", help="make environments and files, and measure nothing")
     parser.add_argument("--folder", type=Path, default=environments.FOLDER, help="for what is made (build/rivals)")
     parser.add_argument("--program", type=Path, default=calls.INFER_OPT, help="the infer-opt to compare")

@@ -75,21 +75,22 @@ def markdown(found: Sequence[Evidence], machine: Mapping[str, object], when: str
     return f"{table}\n\nMade by `make prove` on {when[:10]}, {machine.get('cpu_model', 'an unknown CPU')}."
 
 
-def put(path: Path, text: str) -> None:
+def put(path: Path, text: str, *, marks: tuple[str, str] = (BEGIN, END)) -> None:
     """Put `text` between the marks in the file at `path`, by rename; a file that is not there yet is made.
 
     Raises:
         ConfigError: the file has no such marks, so that there is no place for it.
     """
-    old = path.read_text("utf-8") if path.is_file() else f"{BEGIN}\n{END}\n"
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    opening, closing = marks
+    old = path.read_text("utf-8") if path.is_file() else f"{opening}\n{closing}\n"
+    before, begin, rest = old.partition(opening)
+    _, end, after = rest.partition(closing)
     if not begin or not end:
-        raise ConfigError(f"{path} has no place for the table", hint=f"put {BEGIN} and {END} where it belongs")
+        raise ConfigError(f"{path} has no place for the table", hint=f"put {opening} and {closing} where it belongs")
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f"{before}{BEGIN}\n{text}\n{END}{after}")
+            file.write(f"{before}{opening}\n{text}\n{closing}{after}")
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     finally:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from scripts.build_models import digest
-from scripts.large_models import minilm, vision
+from scripts.large_models import minilm, readouts, vision
 from scripts.large_models.downloads import LARGE
 
 SEED = 20_261_124
-CHOICES = ("minilm", "resnet50", "zoo", "all")
+CHOICES = ("minilm", "resnet50", "zoo", "readouts", "all")
 
 
 def record(name: str, described: dict[str, Any]) -> None:
@@ -44,6 +44,9 @@ def main() -> None:
     if asked.model in ("zoo", "all"):
         for name, described in vision.zoo(LARGE, seed=SEED):
             record(name, described)
+    if asked.model in ("readouts", "all"):
+        for name in readouts.NETS:
+            record(name, readouts.build(LARGE, name, seed=SEED))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from pathlib import Path
 from infer_opt import bundle
 from infer_opt.budget import Budget
 from infer_opt.concluding import pooled
-from infer_opt.config import Recipe, TrialConfig
+from infer_opt.config import NATIVE, Recipe, TrialConfig
 from infer_opt.confirming import Confirmation, confirm, plan_rounds
 from infer_opt.errors import ConfigError, EvidenceError, ModelError
+from infer_opt.exporting import is_function
 from infer_opt.facts import ModelFacts
 from infer_opt.results import (
     Benchmark,
@@ -63,7 +64,9 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     reference = open_party(against, request) if against is not None else _stock_of(subject)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
-        setup = set_up(_request_for(reference or subject, subject, request), scratch, cache, budget_s=budget.total_s)
+        setup = set_up(
+            _request_for(reference or subject, subject, request), scratch, cache, budget_s=budget.total_s, exports=False
+        )
         setup = replace(setup, notes=setup.notes + _foreign(setup, subject, reference))
         if reference is None:
             return _alone(setup, subject, budget, show)
@@ -82,8 +85,11 @@ def open_party(path: Path, request: Request) -> Party:
         manifest = bundle.read(path)
         bundle.check_files(manifest)
         return Party(path=path, artefact=manifest.artefact, config=manifest.config, manifest=manifest)
+    if is_function(path):
+        raise ConfigError(f"{path} is a function, which no bundle or file holds", hint="tune it, then bench its bundle")
     batch = request.batches[0] if request.batches else 1
-    return Party(path=path, artefact=path, config=TrialConfig(batch=batch, runtime=request.runtime))
+    runtime = NATIVE if path.suffix == ".pt2" else request.runtime
+    return Party(path=path, artefact=path, config=TrialConfig(batch=batch, runtime=runtime))
 
 
 def _stock_of(subject: Party) -> Party | None:
@@ -92,11 +98,11 @@ def _stock_of(subject: Party) -> Party | None:
     if manifest is None:
         return None
     stock = TrialConfig.from_dict(manifest.record["baseline"]["config"])
-    if manifest.config.recipe.is_stock:
+    if manifest.config.recipe.is_stock and bundle.artefact_name(stock) == bundle.artefact_name(manifest.config):
         if replace(manifest.config, recipe=stock.recipe) == stock:
             return None  # the bundle is stock itself: there is no claim to hold
         return Party(path=subject.path, artefact=manifest.artefact, config=stock)
-    kept = manifest.folder / bundle.DEFAULT / bundle.ARTEFACT
+    kept = manifest.folder / bundle.DEFAULT / bundle.artefact_name(stock)
     original = kept if kept.is_file() else Path(manifest.record["model"]["path"])
     if not original.is_file():
         raise ConfigError(
@@ -108,6 +114,8 @@ def _stock_of(subject: Party) -> Party | None:
 
 def _require_unchanged(subject: Party, reference: Party, facts: ModelFacts) -> None:
     """Refuse to hold a bundle to a claim over another model than the one it was tuned from."""
+    if subject.manifest is not None and subject.manifest.folder in reference.artefact.parents:
+        return  # its hash was checked with the others
     if subject.manifest is not None and subject.manifest.record["model"]["content_hash"] != facts.content_hash:
         raise ConfigError(
             f"{reference.path} was changed since this bundle was compared with it",
@@ -140,6 +148,7 @@ def _request_for(reference: Party, subject: Party, request: Request) -> Request:
     return replace(
         request,
         model=reference.artefact,
+        runtime=reference.config.runtime,
         batches=(reference.config.batch,),
         dims=dims,
         ready_feeds=ready,

@@ -14,6 +14,9 @@ from typing import Any, Self
 from infer_opt.errors import ConfigError
 
 
+NATIVE = "torch"  # the runtime that runs a PyTorch model as it is, and so is stock there
+
+
 class Provider(StrEnum):
     """Where a runtime executes a graph."""
 
@@ -67,6 +70,14 @@ class Spin(StrEnum):
     ALWAYS = "always"
     RUNS = "runs"
     NEVER = "never"
+
+
+class Compilation(StrEnum):
+    """How hard `torch.compile` tries; by PyTorch's names."""
+
+    DEFAULT = "default"
+    REDUCE_OVERHEAD = "reduce-overhead"
+    MAX_AUTOTUNE = "max-autotune"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +143,11 @@ class Recipe:
 
 
 SPIN_LABELS = {Spin.ALWAYS: "spin", Spin.RUNS: "spin in runs only", Spin.NEVER: "no spin"}
+COMPILED_LABELS = {
+    Compilation.DEFAULT: "compiled",
+    Compilation.REDUCE_OVERHEAD: "compiled reduce-overhead",
+    Compilation.MAX_AUTOTUNE: "compiled max-autotune",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +167,7 @@ class SessionOptions:
     custom_ops: tuple[str, ...] = ()
     cuda_graph: bool = False
     bf16: bool = False
+    compiled: Compilation | None = None
     cudnn_search: str | None = None
     tf32: bool | None = None
     nhwc: bool | None = None
@@ -178,6 +195,7 @@ class SessionOptions:
         words += [f"graph-{self.graph_level}"] * (self.graph_level is not None)
         words += ["flush denormals"] * self.flush_denormals
         words += ["bf16"] * self.bf16
+        words += [] if self.compiled is None else [COMPILED_LABELS[self.compiled]]
         words += ["cuda-graph"] * self.cuda_graph
         words += [f"cudnn-{self.cudnn_search}"] * (self.cudnn_search is not None)
         words += {None: [], True: ["tf32"], False: ["no tf32"]}[self.tf32]
@@ -228,6 +246,8 @@ class TrialConfig:
             del quantise["floats"]  # as before there was such a choice: keys stay what they were
         if not data["options"]["bf16"]:
             del data["options"]["bf16"]
+        if data["options"]["compiled"] is None:
+            del data["options"]["compiled"]
         return data
 
     @classmethod
@@ -254,6 +274,8 @@ class TrialConfig:
                 fields[name] = None if fields[name] is None else GraphLevel(fields[name])
             options["provider"] = Provider(options["provider"])
             options["spin"] = None if options["spin"] is None else Spin(options["spin"])
+            compiled = options.get("compiled")
+            options["compiled"] = None if compiled is None else Compilation(compiled)
             options["custom_ops"] = tuple(options["custom_ops"])
             return cls(
                 recipe=Recipe(**recipe),

@@ -60,6 +60,7 @@ class Caution(StrEnum):
     PARTLY_ELSEWHERE = "partly-elsewhere"
     OTHER_MACHINE = "other-machine"
     OTHER_RUNTIME = "other-runtime"
+    ONNX_EXPORT = "onnx-export"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infer_opt.config import Objective, Provider, TrialConfig, Workload
+from infer_opt.config import NATIVE, Objective, Provider, TrialConfig, Workload
 from infer_opt.errors import InferOptError, ModelError
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.measure import WarmUp, WarmUpPlan
@@ -39,6 +39,7 @@ class Rig:
     """What every trial of one tuning shares.
 
     `feeds` maps a batch size to a file of batched inputs, `references` to what the stock session answered for them.
+    `native` is the program of a PyTorch model, which `model` is the ONNX file of; None for a model that came as ONNX.
     `given` are finished artefacts of entrants by key, for comparisons of files that no recipe made.
     """
 
@@ -61,6 +62,7 @@ class Rig:
     checked: int = 64
     baseline_metric: float | None = None
     device: Monitor | None = None
+    native: Path | None = None
     given: Mapping[str, Path] = field(default_factory=dict)
 
     def artefact(self, config: TrialConfig) -> Path:
@@ -72,6 +74,8 @@ class Rig:
             StorageError: it cannot be written.
         """
         recipe, provider = config.recipe, config.options.provider
+        if config.runtime == NATIVE and self.native is not None:
+            return self.native
         if recipe.is_stock:
             return self.model
         key = artefact_key(
@@ -100,7 +104,7 @@ class Rig:
         """A worker that is opening `config`; several can be opening at once. Closed on failure."""
         begin = time.monotonic()
         artefact = self.given.get(key) or self.artefact(config)
-        worker = WorkerProcess(generator, cap_bytes=self.cap_bytes)
+        worker = WorkerProcess(generator, cap_bytes=self.cap_bytes, own_pools=config.runtime == NATIVE)
         try:
             worker.send(
                 Open(
@@ -115,6 +119,10 @@ class Rig:
             raise
         size = self.facts.size_bytes if artefact == self.model else artefact_bytes(artefact)
         return Starting(config=config, worker=worker, artefact=artefact, artefact_bytes=size, began_s=begin)
+
+    def opening_s(self, config: TrialConfig) -> float:
+        """How long `config` may take until its first answer: compiling is building."""
+        return self.timeout_s if config.options.compiled is None else max(self.timeout_s, self.build_timeout_s)
 
     def warm_up_plan(self, config: TrialConfig, drop_above_ns: float | None = None) -> WarmUpPlan:
         """How long `config` warms up, by its provider."""
@@ -170,7 +178,7 @@ class Rig:
         )
 
     def _settle(self, starting: "Starting") -> Entrant:
-        opened: Opened = starting.worker.receive(timeout_s=self.timeout_s)
+        opened: Opened = starting.worker.receive(timeout_s=self.opening_s(starting.config))
         starting.worker.freeze()
         require_placement(opened.placement, starting.config.options.provider)
         return Entrant(config=starting.config, worker=starting.worker)

@@ -16,28 +16,30 @@ from typing import Any
 
 import platformdirs
 
-from infer_opt.config import Objective, Provider
+from infer_opt.config import NATIVE, Objective, Provider
 from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
-from infer_opt.facts import MachineFacts, ModelFacts
+from infer_opt.exporting import is_pytorch
+from infer_opt.facts import MachineFacts, ModelFacts, TensorSpec
 from infer_opt.machine.cpu import has_vnni
 from infer_opt.machine.describe import describe
 from infer_opt.machine.memory import available_bytes
-from infer_opt.models.axes import fixed_batch
+from infer_opt.models.axes import find_batch_dim, fixed_batch
 from infer_opt.monitors.nvml import NvmlMonitor
 from infer_opt.preparing import Availability, Prepared
 from infer_opt.results import Caution, Frontier, Note
 from infer_opt.rig import Limits, Rig
 from infer_opt.runtimes import ENGINES
+from infer_opt.runtimes.torch_exports import Exported
 from infer_opt.search.space import Surroundings
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.transforms.prospects import fusable_types, quantisable
-from infer_opt.workers.process import CAN_FREEZE, run_task
+from infer_opt.workers.process import CAN_FREEZE, WorkerError, run_task
 from infer_opt.workers.watching import watch_machine
 
 OLD_OPSET = 13  # below it, or with weights among the graph's inputs, quantisers need the graph normalised first
 OLD_IR = 4
 MEMORY_SHARE = 0.8
-VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "numpy")
+VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "onnxscript", "onnx", "numpy")
 DEFAULT_PARITY = 0.99
 
 
@@ -114,13 +116,33 @@ class Setup:
     frontiers: tuple[Frontier, ...] = ()
 
 
-def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: float) -> Setup:
-    """Inspect, ask, prepare. Nothing is measured yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The model as files. `native` is a PyTorch model's program; `exported` says whether `model` is ONNX made of it.
+
+    `dims` are sizes that its example inputs have.
+    """
+
+    model: Path
+    facts: ModelFacts
+    native: Path | None = None
+    exported: bool = True
+    dims: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+
+def set_up(
+    request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: float, exports: bool = True
+) -> Setup:  # fmt: skip
+    """Inspect, ask, prepare. Nothing is measured yet. `exports`: a PyTorch model is made into ONNX too.
 
     Raises:
         InferOptError: whatever of the request cannot be met, before any time is spent.
     """
-    facts = inspect_model(request)
+    if is_pytorch(request.model):
+        request = dataclasses.replace(request, runtime=NATIVE)
+    taken = take(request, scratch, exports=exports)
+    facts = taken.facts
     availability: Availability = run_task("infer_opt.preparing:ask_runtime", request.runtime)
     providers, notes = choose_providers(request, availability)
     nvml = _nvml() if Provider.CUDA in providers else None
@@ -131,7 +153,7 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
         facts,
         scratch,
         inputs=request.inputs,
-        dims=dict(request.dims),
+        dims=dict(taken.dims) | dict(request.dims),
         batches=batches,
         seed=request.seed,
         ready=request.ready_feeds,
@@ -139,11 +161,18 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
     if not CAN_FREEZE:
         text = "this platform cannot stop idle workers, whose threads may disturb the one that is timed"
         notes.append(Note(caution=Caution.NO_FREEZE, text=text))
-    engines = _engines(request)
+    engines = _engines(request) if taken.exported else {}
+    surroundings = _surroundings(request, facts, machine, prepared, providers, batches, tuple(engines))
+    if taken.native is not None:
+        where, beside, missing = _onnx_beside(taken)
+        surroundings = dataclasses.replace(surroundings, is_native=True, exported=where)
+        engines |= beside
+        notes += missing
     available = available_bytes()
     limits = request.limits
     rig = Rig(
-        model=request.model,
+        model=taken.model,
+        native=taken.native if exports else None,
         facts=facts,
         machine=machine,
         objective=request.objective,
@@ -164,9 +193,9 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
     )
     return Setup(
         rig=rig,
-        surroundings=_surroundings(request, facts, machine, prepared, providers, batches, tuple(engines)),
+        surroundings=surroundings,
         prepared=prepared,
-        notes=(*notes, *prepared.notes),
+        notes=(*taken.notes, *notes, *prepared.notes),
         runtime_versions={request.runtime: availability.version, **engines},
         generator=random.Random(request.seed),
     )
@@ -186,6 +215,87 @@ def inspect_model(request: Request) -> ModelFacts:
         if not Path(path).is_file():
             raise ConfigError(f"there is no custom-operator library {path}", hint="check --custom-ops")
     return facts
+
+
+def take(request: Request, scratch: Path, *, exports: bool) -> Taken:
+    """The model as files: as it is; or a PyTorch model exported into `scratch`, in a process of its own.
+
+    Raises:
+        ModelError: it cannot be read or exported.
+        UnavailableError: it is PyTorch's, which is not installed.
+    """
+    if request.runtime != NATIVE:
+        return Taken(model=request.model, facts=inspect_model(request))
+    if request.custom_ops:
+        raise ConfigError("--custom-ops are ONNX Runtime's, and the model is PyTorch's", hint="leave --custom-ops out")
+    if not exports:
+        inputs, outputs = run_task("infer_opt.exporting:signature", request.model)
+        facts = _native_facts(request, request.model, inputs, outputs)
+        return Taken(model=request.model, native=request.model, facts=facts, exported=False)
+    try:
+        found: Exported = run_task("infer_opt.exporting:export", request.model, scratch)
+    except WorkerError as error:
+        raise ModelError(f"{request.model} cannot be exported: {error.what}") from error
+    notes = [Note(caution=Caution.ONNX_EXPORT, text=text) for text in found.notes]
+    facts = _native_facts(request, found.native, found.inputs, found.outputs)
+    facts = dataclasses.replace(facts, vocabularies=found.vocabularies)
+    model = found.model
+    if model is not None:
+        try:
+            facts = _merged(facts, inspect_model(dataclasses.replace(request, model=model)))
+        except ModelError as error:
+            model, text = None, f"the ONNX file that was exported cannot be used: {error.what}"
+            notes.append(Note(caution=Caution.ONNX_EXPORT, text=text))
+    return Taken(
+        model=model or found.native,
+        native=found.native,
+        exported=model is not None,
+        facts=facts,
+        dims={name: size for name, size in found.sizes.items() if name in facts.dynamic_dims},
+        notes=tuple(notes),
+    )
+
+
+def _native_facts(
+    request: Request, native: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> ModelFacts:
+    """What is known of a program without ONNX: no operator that a recipe could be for."""
+    content = native.read_bytes()
+    batch_dim = find_batch_dim(inputs)
+    names = dict.fromkeys(dim for spec in inputs for dim in spec.shape or () if isinstance(dim, str))
+    return ModelFacts(
+        path=str(request.model),
+        content_hash=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        weight_bytes=len(content),
+        ir_version=0,
+        opset=0,
+        inputs=inputs,
+        outputs=outputs,
+        operators=(),
+        dynamic_dims=tuple(name for name in names if name != batch_dim),
+        batch_dim=batch_dim,
+    )
+
+
+def _merged(native: ModelFacts, onnx: ModelFacts) -> ModelFacts:
+    """The facts of the ONNX file, which recipes are chosen by, under the name and content of what it was made of."""
+    whole = hashlib.sha256(f"{native.content_hash} {onnx.content_hash}".encode()).hexdigest()
+    vocabularies = dict(native.vocabularies) | dict(onnx.vocabularies)
+    return dataclasses.replace(onnx, path=native.path, content_hash=whole, vocabularies=tuple(vocabularies.items()))
+
+
+def _onnx_beside(taken: Taken) -> tuple[tuple[Provider, ...], dict[str, str], list[Note]]:
+    """Where ONNX Runtime runs what was exported of a PyTorch model, its version, and what to say where it does not."""
+    if not taken.exported:
+        return (), {}, []
+    try:
+        availability: Availability = run_task("infer_opt.preparing:ask_runtime", "onnx")
+    except UnavailableError as error:
+        text = f"what was exported to ONNX is not measured with ONNX Runtime: {error.what}"
+        return (), {}, [Note(caution=Caution.ONNX_EXPORT, text=text)]
+    working = tuple(provider for provider, why in availability.why_not.items() if why is None)
+    return working, {"onnx": availability.version}, []
 
 
 def choose_providers(request: Request, availability: Availability) -> tuple[tuple[Provider, ...], list[Note]]:

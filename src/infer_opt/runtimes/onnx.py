@@ -102,6 +102,8 @@ class OnnxRuntime:
         library = self._library
         if options.bf16:
             raise UnavailableError("ONNX Runtime has no bfloat16 mode for float32 models", hint="leave bf16 out")
+        if options.compiled is not None:
+            raise UnavailableError("ONNX Runtime compiles no models", hint="leave compiled out")
         settings = _session_options(library, options)
         if profile is not None:
             settings.enable_profiling, settings.profile_file_prefix = True, str(profile)

@@ -114,7 +114,9 @@ class OpenVinoSession:
         if self._compiled is None:
             raise ModelError("the session is closed")
         if feeds.keys() != self._wanted.keys():
-            raise ModelError(f"the inputs are {', '.join(self._wanted)}; given were {', '.join(map(str, feeds)) or 'none'}")
+            raise ModelError(
+                f"the inputs are {', '.join(self._wanted)}; given were {', '.join(map(str, feeds)) or 'none'}"
+            )
         for name, (dtype, shape) in self._wanted.items():
             array = feeds[name]
             if not isinstance(array, np.ndarray) or array.dtype != dtype:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from infer_opt.config import (
+    NATIVE,
     Calibration,
+    Compilation,
     GraphLevel,
     Objective,
     Provider,
@@ -22,6 +24,11 @@ from infer_opt.config import (
     WeightType,
 )
 
+# How torch.compile is tried. On the CPU `reduce-overhead`, which means CUDA graphs, is the default.
+COMPILED = {
+    Provider.CPU: (Compilation.DEFAULT, Compilation.MAX_AUTOTUNE),
+    Provider.CUDA: (Compilation.REDUCE_OVERHEAD, Compilation.DEFAULT, Compilation.MAX_AUTOTUNE),
+}
 WIDEST = 2000  # configurations: what a model of the space can still be asked about as a whole
 
 
@@ -33,6 +40,8 @@ class Surroundings:
     that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
     `mixed` are recipes between float and INT8 that were found to agree with the model, `refuted` those with all of it in
     INT8 that were found not to; `engines` other runtimes that are installed, and run on the CPU.
+    `is_native` is a PyTorch model: PyTorch runs stock, and `exported` is where ONNX Runtime can run what was exported
+    of it (None: wherever the model runs).
     """
 
     providers: tuple[Provider, ...]
@@ -53,12 +62,19 @@ class Surroundings:
     refuted: tuple[Recipe, ...] = ()
     engines: tuple[str, ...] = ()
     custom_ops: tuple[str, ...] = ()
+    is_native: bool = False
+    exported: tuple[Provider, ...] | None = None
+
+    def has_onnx(self, provider: Provider) -> bool:
+        """Whether ONNX Runtime can run the model there."""
+        return self.exported is None or provider in self.exported
 
 
 def stock(surroundings: Surroundings) -> TrialConfig:
     """The baseline: the model as given, the runtime's stock settings, the first provider and batch."""
     options = SessionOptions(provider=surroundings.providers[0], custom_ops=surroundings.custom_ops)
-    return TrialConfig(options=options, batch=surroundings.batches[0])
+    runtime = NATIVE if surroundings.is_native else TrialConfig().runtime
+    return TrialConfig(options=options, batch=surroundings.batches[0], runtime=runtime)
 
 
 def thread_counts(surroundings: Surroundings) -> tuple[int, ...]:
@@ -86,19 +102,38 @@ def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[Trial
 def _usual(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
     found: list[TrialConfig] = []
     for provider in surroundings.providers:
+        native = _native(surroundings, provider) if surroundings.is_native else []
+        if not surroundings.has_onnx(provider):
+            found += native
+            continue
         recipes, options = _recipes(surroundings, provider), _options(surroundings, provider)
         plain = SessionOptions(provider=provider)
-        found += [TrialConfig(options=plain)] if provider is not surroundings.providers[0] else []
+        found += [TrialConfig(options=plain)] if native or provider is not surroundings.providers[0] else []
         elsewhere = _elsewhere(surroundings) if provider is Provider.CPU else []
         found += _interleaved(
             [TrialConfig(options=option) for option in options],
             [TrialConfig(recipe=recipe, options=plain) for recipe in recipes],
             elsewhere,
+            native,
         )
         crossed = [TrialConfig(recipe=r, options=o) for o, r in itertools.product(options, recipes)]
         found += _interleaved(crossed, _crossed_elsewhere(elsewhere))
     whole = [_settled(config, surroundings) for config in _batched(found, surroundings)]
     return tuple(dict.fromkeys(config for config in whole if config != stock(surroundings)))
+
+
+def _native(surroundings: Surroundings, provider: Provider) -> list[TrialConfig]:
+    """PyTorch itself: compiled, as a CUDA graph, and each by its threads on the CPU."""
+    plain = SessionOptions(provider=provider)
+    compiled = [replace(plain, compiled=how) for how in COMPILED[provider]]
+    if provider is Provider.CUDA:
+        ways = [*compiled, replace(plain, cuda_graph=True)]
+    else:
+        counts = thread_counts(surroundings)
+        ways = compiled[:1] + [replace(way, intra_threads=n) for n in counts for way in (plain, compiled[0])]
+        ways += compiled[1:]
+    first = [] if provider is surroundings.providers[0] else [plain]
+    return [TrialConfig(options=way, runtime=NATIVE) for way in (*first, *ways)]
 
 
 def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
@@ -111,7 +146,11 @@ def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
     for engine in surroundings.engines:
         found += _interleaved(
             [TrialConfig(recipe=as_given, options=option, runtime=engine) for option in options],
-            [TrialConfig(recipe=recipe, runtime=engine) for recipe in (*mixed, *_static(surroundings)) if recipe not in surroundings.refuted],
+            [
+                TrialConfig(recipe=recipe, runtime=engine)
+                for recipe in (*mixed, *_static(surroundings))
+                if recipe not in surroundings.refuted
+            ],
         )
     return found
 
@@ -153,7 +192,7 @@ def _options_apart(left: SessionOptions, right: SessionOptions) -> int:
 
 def _batched(found: Sequence[TrialConfig], surroundings: Surroundings) -> list[TrialConfig]:
     """Every batch size of each: batch is a knob of throughput, and part of the workload for latency."""
-    stocks = [TrialConfig(options=stock(surroundings).options, batch=batch) for batch in surroundings.batches[1:]]
+    stocks = [replace(stock(surroundings), batch=batch) for batch in surroundings.batches[1:]]
     return stocks + [replace(config, batch=batch) for config in found for batch in surroundings.batches]
 
 
@@ -171,6 +210,8 @@ def _settled(config: TrialConfig, surroundings: Surroundings) -> TrialConfig:
 
 def _crossed(surroundings: Surroundings, provider: Provider, room: int) -> list[TrialConfig]:
     """Every recipe, none included, with every combination of as many knobs as give at most `room` configurations."""
+    if not surroundings.has_onnx(provider):
+        return []
     recipes = [Recipe(), *_recipes(surroundings, provider)]
     options, found = [SessionOptions(provider=provider)], list[TrialConfig]()
     for name, values in _knobs(surroundings, provider):
@@ -259,6 +300,8 @@ def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
     Only where the CPU is the baseline, and with the runtime's own operators: layers are run one by one without others.
     """
     if surroundings.providers[0] is not Provider.CPU or surroundings.custom_ops:
+        return ()
+    if not surroundings.has_onnx(Provider.CPU):
         return ()
     fused = surroundings.fusable[0] if surroundings.fusable else None
     dynamic = [replace(recipe, fuse=fused) for recipe in _dynamic(surroundings)[:1]]

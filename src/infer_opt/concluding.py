@@ -124,7 +124,10 @@ def conclude(
         winner = pooled(_result_of(trials, key), key, confirmation)
         return Outcome(
             verdict=TuningVerdict.FASTER,
-            reason=f"{winner.config.label} is proven faster over {len(comparison.epochs)} epochs of fresh processes",
+            reason=(
+                f"{winner.config.label_beside(baseline.config)} is proven faster over {len(comparison.epochs)} epochs"
+                " of fresh processes"
+            ),
             baseline=baseline,
             winner=winner,
             comparison=comparison,
@@ -152,7 +155,8 @@ def _stock_limits(setup: Setup, baseline: TrialResult, trials: Sequence[Trial]) 
     text = f"stock itself {found.reason}"
     for trial in keeps:
         speed = math.exp(-trial.log_ratio)
-        text += f"; {trial.config.label} keeps the limit at {speed:.3g}x stock's speed, by the screen's estimate"
+        label = trial.config.label_beside(baseline.config)
+        text += f"; {label} keeps the limit at {speed:.3g}x stock's speed, by the screen's estimate"
     return (Note(caution=Caution.LIMIT_NOT_MET, text=text),)
 
 

@@ -13,7 +13,6 @@ from typing import Any, Self
 
 from infer_opt.errors import ConfigError
 
-
 NATIVE = "torch"  # the runtime that runs a PyTorch model as it is, and so is stock there
 
 
@@ -237,6 +236,14 @@ class TrialConfig:
         parts += [f"batch {self.batch}"] * (self.batch > 1)
         parts += [self.runtime] * (self.runtime != "onnx")
         return " · ".join(parts) or "stock"
+
+    def label_beside(self, stock: "TrialConfig") -> str:
+        """`label` where `stock` is the baseline: beside PyTorch, what ONNX Runtime runs is called by its name too."""
+        if self == stock:
+            return "stock"
+        if stock.runtime == TrialConfig().runtime or self.runtime != TrialConfig().runtime:
+            return self.label
+        return " · ".join([self.label] * (self.label != "stock") + [self.runtime])
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types; `from_dict` gives the same configuration back."""

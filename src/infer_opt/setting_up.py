@@ -29,6 +29,7 @@ from infer_opt.preparing import Availability, Prepared
 from infer_opt.results import Caution, Frontier, Note
 from infer_opt.rig import Limits, Rig
 from infer_opt.runtimes import ENGINES
+from infer_opt.runtimes.pt2 import refuse_pickle
 from infer_opt.runtimes.torch_exports import Exported
 from infer_opt.search.space import Surroundings
 from infer_opt.transforms.cache import ArtefactCache
@@ -224,6 +225,7 @@ def take(request: Request, scratch: Path, *, exports: bool) -> Taken:
         ModelError: it cannot be read or exported.
         UnavailableError: it is PyTorch's, which is not installed.
     """
+    refuse_pickle(request.model)
     if request.runtime != NATIVE:
         return Taken(model=request.model, facts=inspect_model(request))
     if request.custom_ops:
@@ -294,7 +296,7 @@ def _onnx_beside(taken: Taken) -> tuple[tuple[Provider, ...], dict[str, str], li
     except UnavailableError as error:
         text = f"what was exported to ONNX is not measured with ONNX Runtime: {error.what}"
         return (), {}, [Note(caution=Caution.ONNX_EXPORT, text=text)]
-    working = tuple(provider for provider, why in availability.why_not.items() if why is None)
+    working = tuple(provider for provider in Provider if availability.why_not.get(provider) is None)
     return working, {"onnx": availability.version}, []
 
 

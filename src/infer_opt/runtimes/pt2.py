@@ -40,11 +40,11 @@ _CALLED = re.compile(
     r"|math\.(trunc|ceil|floor)|torch\.sym_(not|int|float|ite|max|min|sqrt|sum)"
 )
 # What sizes may be computed with: PyTorch's own functions for sympy, and sympy's.
-_OF_SIZES = frozenset(
-    "FloorDiv ModularIndexing Where PythonMod Mod CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift PowByNatural "
-    "FloatPow FloatTrueDiv IntTrueDiv IsNonOverlappingAndDenseIndicator TruncToFloat TruncToInt RoundToInt RoundDecimal "
-    "ToFloat Identity Max Min Eq Ne Lt Le Gt Ge And Or Not Abs floor ceiling Integer Rational Float Pow Add Mul Symbol "
-    "Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan".split()
+_OF_SIZES = re.compile(
+    r"FloorDiv|ModularIndexing|Where|PythonMod|Mod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift|RShift|PowByNatural"
+    r"|FloatPow|FloatTrueDiv|IntTrueDiv|IsNonOverlappingAndDenseIndicator|TruncToFloat|TruncToInt|RoundToInt"
+    r"|RoundDecimal|ToFloat|Identity|Max|Min|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|Abs|floor|ceiling|Integer|Rational|Float|Pow"
+    r"|Add|Mul|Symbol|Equality|Unequality|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan"
 )
 _ALLOWED = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Call, ast.Name, ast.Constant, ast.Tuple,
@@ -164,7 +164,7 @@ def _check_program(path: Path, program: object) -> None:
 
 def _check_structure(path: Path, node: object) -> None:
     """How inputs and outputs are nested: JSON with JSON in its texts, of types and names that are words."""
-    for text in [text for _, text in _texts(node)] + [key for key in _keys(node)]:
+    for text in [text for _, text in _texts(node)] + list(_keys(node)):
         if text[:1] in ("[", "{", '"'):
             _check_structure(path, json.loads(text))
         elif not re.fullmatch(r"[\w.-]*", text) or text in ("default_factory_module", "__enum__"):
@@ -200,7 +200,7 @@ def _is_arithmetic(text: str) -> bool:
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return (
         all(isinstance(node, _ALLOWED) for node in ast.walk(tree))
-        and all(isinstance(called, ast.Name) and called.id in _OF_SIZES for called in calls)
+        and all(isinstance(called, ast.Name) and _OF_SIZES.fullmatch(called.id) for called in calls)
         and all(_is_harmless(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant))
     )
 

@@ -18,7 +18,7 @@ from infer_opt.errors import InferOptError, ModelError, UnavailableError
 from infer_opt.protocols import Array, Feeds, Session
 from infer_opt.results import Placement
 from infer_opt.runtimes.torch_graphs import TorchGraphs
-from infer_opt.runtimes.torch_programs import FAULTS, Program, callable_of, eager, one_line, library, load_program
+from infer_opt.runtimes.torch_programs import FAULTS, Program, callable_of, eager, library, load_program, one_line
 
 DEVICES = {Provider.CPU: "cpu", Provider.CUDA: "cuda"}
 
@@ -108,7 +108,9 @@ class TorchSession:
     def _prepared(self, module: Any, options: SessionOptions) -> Callable[..., Any]:
         if options.compiled is not None:
             # fullgraph: what it cannot compile it refuses, and does not run some of it eagerly.
-            compiled: Callable[..., Any] = self._library.compile(module.forward, mode=options.compiled.value, fullgraph=True)
+            compiled: Callable[..., Any] = self._library.compile(
+                module.forward, mode=options.compiled.value, fullgraph=True
+            )
             return compiled
         call = eager(module)
         return TorchGraphs(self._library, call).run if options.cuda_graph else call

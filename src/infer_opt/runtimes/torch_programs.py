@@ -17,7 +17,8 @@ from infer_opt.runtimes.pt2 import check_archive, dimension_names, refuse_pickle
 EXTRA = "pip install 'infer-opt[torch]'"
 # What PyTorch raises about a program or an input. It has no common base for them.
 FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError,
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError,
+    ValueError,
 )  # fmt: skip
 
 SYMBOL = re.compile(r"\b[su]\d+\b")  # what PyTorch calls a free dimension

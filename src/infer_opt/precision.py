@@ -1,9 +1,9 @@
 """Which layers to leave in float: by the time that INT8 saves in each, and by the error that it adds.
 
 Every layer is put in INT8 alone and the outputs compared with the float model's; the runtime's profiles of the float
-and of the whole INT8 model say what each saves. Layers are then taken by what they save for the error that they add. Since
-errors do not add up, whole models decide: the most layers that still agree with the float model are found by halving,
-and then those behind the one that was too much are tried one by one.
+and of the whole INT8 model say what each saves. Layers are then taken by what they save for the error that they add.
+Since errors do not add up, whole models decide: the most layers that still agree with the float model are found by
+halving, and then those behind the one that was too much are tried one by one.
 
 Runs in a process of its own, which may need memory of several times the model's size.
 """

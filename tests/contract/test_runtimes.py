@@ -181,11 +181,29 @@ def test_every_field_that_applies_to_the_cpu_is_among_the_knobs() -> None:
     assert turned == set(SessionOptions.__slots__) - {
         "provider",
         "custom_ops",
+        "bf16",  # another precision: it has a test of its own
         "cuda_graph",
         "cudnn_search",
         "tf32",
         "nhwc",
     }
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv_net"])
+def test_bfloat16_is_close_to_float_or_refused(runtime: Runtime, model: Callable[[str], Path], name: str) -> None:
+    path = model(name)
+    feeds = feeds_for(path)
+    try:
+        session = runtime.open(path, SessionOptions(bf16=True))
+    except UnavailableError as error:
+        assert "bfloat16" in error.what
+        return
+
+    for output, wanted in expected(path, feeds).items():
+        found = session.run(feeds)[output]
+        assert found.dtype == wanted.dtype
+        np.testing.assert_allclose(found, wanted, atol=0.05 * float(np.abs(wanted).max()))
+    session.close()
 
 
 def test_custom_operators_that_do_not_load_are_unavailable(

@@ -60,7 +60,7 @@ class Bench:
                 notes=(),
             ),
             notes=(),
-            runtime_version="1.32.0",
+            runtime_versions={"onnx": "1.32.0"},
             generator=random.Random(0),
         )
 

@@ -124,7 +124,7 @@ def concluded(
             notes=(),
         ),
         notes=(),
-        runtime_version="1.32.0",
+        runtime_versions={"onnx": "1.32.0"},
         generator=random.Random(0),
     )
     base = Stock(

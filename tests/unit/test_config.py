@@ -116,6 +116,7 @@ def test_every_field_counts_in_the_key() -> None:
             "io_binding": True,
             "graph_level": GraphLevel.NONE,
             "flush_denormals": True,
+            "bf16": True,
             "custom_ops": ("a.so",),
             "cuda_graph": True,
             "cudnn_search": "heuristic",

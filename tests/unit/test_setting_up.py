@@ -288,7 +288,7 @@ def test_a_request_becomes_a_rig(rigged: Callable[..., Setup], tmp_path: Path) -
     assert (rig.model, rig.facts, rig.objective) == (Path("model.onnx"), MODEL, Objective.LATENCY)
     assert rig.references == {1: tmp_path / "reference-1.pickle"}
     assert rig.workload.sizes == {"seq": 128}
-    assert setup.runtime_version == "1.32.0"
+    assert setup.runtime_versions["onnx"] == "1.32.0"
     assert setup.generator.random() == random.Random(5).random()
     assert {note.caution for note in setup.notes} >= {Caution.PROVIDER_UNAVAILABLE, Caution.SYNTHETIC_INPUTS}
 

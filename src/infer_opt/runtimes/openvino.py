@@ -63,6 +63,8 @@ class OpenVinoRuntime:
             compiled = core.compile_model(core.read_model(str(artefact)), "CPU", _settings(options))
         except (RuntimeError, TypeError, ValueError) as error:
             raise ModelError(f"OpenVINO cannot open the model: {_one_line(error)}") from error
+        if any(_dtype(port).startswith("|S") for port in (*compiled.inputs, *compiled.outputs)):
+            raise ModelError("OpenVINO is not given text here: the model takes or gives strings")
         return OpenVinoSession(compiled)
 
 
@@ -89,7 +91,8 @@ class OpenVinoSession:
         request = self._request()
         try:
             found = request.infer(
-                {name: np.ascontiguousarray(array) for name, array in feeds.items()},
+                # Of a scalar numpy's ascontiguousarray would make a row of one.
+                {name: np.require(array, requirements="C") for name, array in feeds.items()},
                 share_inputs=True,
                 share_outputs=False,
             )

@@ -38,8 +38,8 @@ class Surroundings:
 
     `usable_cores` is what quota and affinity leave; `dynamic_operators` and `static_operators` are those of the model
     that INT8 could speed up with ranges found on the fly or by calibration; `fusable` the transformer types to try.
-    `mixed` are recipes between float and INT8 that were found to agree with the model, `refuted` those with all of it in
-    INT8 that were found not to; `engines` other runtimes that are installed, and run on the CPU.
+    `mixed` are recipes between float and INT8 that were found to agree with the model, `refuted` those with all of it
+    in INT8 that were found not to; `engines` other runtimes that are installed, and run on the CPU.
     `is_native` is a PyTorch model: PyTorch runs stock, and `exported` is where ONNX Runtime can run what was exported
     of it (None: wherever the model runs).
     """

@@ -24,6 +24,7 @@ from infer_opt.config import Provider, Recipe, Workload
 from infer_opt.errors import ModelError, StorageError
 
 MANIFEST_NAME = "artefact.json"
+_MADE = 2  # goes up when a recipe is carried out in another way, so that artefacts of before are made anew
 _LIBRARIES = ("infer-opt", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 
 
@@ -42,6 +43,7 @@ def artefact_key(
     provider and `machine` (its fingerprint) where the runtime's own optimisation is saved.
     """
     parts: dict[str, object] = {"model": model_hash, "recipe": asdict(recipe), "versions": library_versions()}
+    parts["made"] = _MADE
     if recipe.fixed_shapes:
         parts |= {"dims": sorted(workload.dims)}
     if recipe.quantise is not None and recipe.quantise.is_static:

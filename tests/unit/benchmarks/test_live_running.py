@@ -96,7 +96,7 @@ def ready_in(world: World) -> Ready:
             notes=(),
         ),
         notes=(),
-        runtime_version="1.0",
+        runtime_versions={"onnx": "1.0"},
         generator=random.Random(0),
     )
     return Ready(setup=setup, stock=TrialConfig(), setup_s=0.5, round_s=0.05)

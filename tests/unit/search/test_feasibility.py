@@ -66,7 +66,7 @@ def test_a_recipe_that_failed_for_good_twice_is_given_up(kind: FailureKind) -> N
 
 
 def test_a_recipe_that_ran_once_is_not_given_up() -> None:
-    done = [failure(DYNAMIC), make_result(TrialConfig(recipe=DYNAMIC)), failure(DYNAMIC)]
+    done: list[Trial] = [failure(DYNAMIC), make_result(TrialConfig(recipe=DYNAMIC)), failure(DYNAMIC)]
 
     assert hopeless(done, stock=STOCK) == GivenUp()
 

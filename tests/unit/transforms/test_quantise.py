@@ -136,3 +136,41 @@ def test_the_library_prints_nothing(
     check(convolutions, STATIC, (1, 3, 12, 12))
 
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_float_nodes_read_is_not_rounded_for_those_in_int8(
+    write: Callable[..., Path], random: np.random.Generator, check: Callable[..., Any], tmp_path: Path
+) -> None:
+    # A residual path: LayerNormalization's output is multiplied in INT8, and added again in float.
+    nodes = [
+        helper.make_node("LayerNormalization", ["x", "scale"], ["n"]),
+        helper.make_node("MatMul", ["n", "w"], ["m"]),
+        helper.make_node("Add", ["m", "n"], ["y"]),
+    ]
+    weights = {"scale": np.ones(16, np.float32), "w": zoo_array(random, 16, 16)}
+
+    check(write(nodes, {"x": ["batch", 3, 16]}, ["y"], weights), STATIC, (4, 3, 16))
+
+    graph = load(tmp_path / "quantised.onnx").graph
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    readers = {node.op_type: [makers.get(name, "weight") for name in node.input] for node in graph.node}
+    assert readers["Add"] == ["MatMul", "LayerNormalization"]
+    assert readers["MatMul"] == ["DequantizeLinear", "DequantizeLinear"]
+
+
+def test_what_a_convolution_gives_is_rounded_for_everybody_as_its_kernel_rounds(
+    write: Callable[..., Path], random: np.random.Generator, check: Callable[..., Any], tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["c", "v"], ["d"]),
+        helper.make_node("Softmax", ["c"], ["s"]),
+    ]
+    weights = {"w": zoo_array(random, 8, 3, 3, 3), "v": zoo_array(random, 8, 8, 1, 1)}
+
+    check(write(nodes, {"x": ["batch", 3, 12, 12]}, ["d", "s"], weights), STATIC, (1, 3, 12, 12))
+
+    graph = load(tmp_path / "quantised.onnx").graph
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    (softmax,) = (node for node in graph.node if node.op_type == "Softmax")
+    assert makers[softmax.input[0]] == "DequantizeLinear"

@@ -25,6 +25,11 @@ HOW_TO_EXPORT = (
     "a function of yours that returns module and example inputs: package.module:function"
 )
 
+# What reading bytes that are no archive, or JSON that is no program, ends in.
+FAULTS = (
+    OSError, zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError, AttributeError, TypeError, KeyError,
+)  # fmt: skip
+
 _END = struct.Struct("<4s4H2LH")  # the end of a zip's directory; its comment must be empty, so that it is the only one
 _MARKS = re.compile(r"archive_(format|version)|byteorder|\.?format_version|\.data/\w+|extra/.*")
 _PARTS = re.compile(
@@ -76,7 +81,7 @@ def check_archive(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             _check_end(path)
             return _check_parts(path, archive)
-    except (OSError, zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError) as error:
+    except FAULTS as error:
         raise ModelError(f"{path} is not an exported PyTorch program: {error}", hint=HOW_TO_EXPORT) from error
 
 

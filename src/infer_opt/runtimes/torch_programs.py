@@ -3,7 +3,7 @@
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -91,10 +91,10 @@ def describe(exported: Any, name: str, dims: Mapping[str, str] | None = None) ->
         ModelError: it changes its own state at each call, or takes or gives what is no tensor of numpy's.
     """
     signature = exported.graph_signature
-    changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
-    if changed:
+    changed = _changed(exported)
+    if changed is not None:
         raise ModelError(
-            f"{name} changes {changed[0]} at every call: answers would depend on the calls before",
+            f"{name} changes {changed} at every call: answers would depend on the calls before",
             hint="call module.eval() before it is exported, and return state instead of keeping it",
         )
     values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
@@ -111,6 +111,29 @@ def describe(exported: Any, name: str, dims: Mapping[str, str] | None = None) ->
     names = _output_names(exported.call_spec.out_spec, taken=[spec.name for spec in inputs])
     outputs = tuple(spec(given[index].name, names[index]) for index in kept)
     return Program(exported=exported, inputs=inputs, outputs=outputs, arguments=arguments, kept=kept)
+
+
+def _changed(exported: Any) -> str | None:
+    """A weight, buffer or input that the program writes into, directly or through a view of it; None without any."""
+    signature = exported.graph_signature
+    for name in (*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()):
+        return str(name)
+    given = {spec.arg.name: spec.target or spec.arg.name for spec in signature.input_specs if hasattr(spec.arg, "name")}
+    roots: dict[Any, str] = {node: given[node.name] for node in exported.graph.nodes if node.name in given}
+    for node in exported.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        for index, argument in enumerate(schema.arguments if schema is not None else ()):
+            value = node.args[index] if index < len(node.args) else node.kwargs.get(argument.name)
+            held = [one for one in (value if isinstance(value, list | tuple) else [value]) if _is_in(one, roots)]
+            if argument.alias_info is not None and held:
+                if argument.alias_info.is_write:
+                    return roots[held[0]]
+                roots[node] = roots[held[0]]
+    return None
+
+
+def _is_in(value: object, roots: Mapping[Any, str]) -> bool:
+    return isinstance(value, Hashable) and value in roots
 
 
 def _argument(argument: Any, name: str) -> tuple[str | None, object]:

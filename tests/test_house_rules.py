@@ -32,7 +32,7 @@ HEAVY = ("numpy", "onnx", "onnxruntime", "torch", "scipy", "sqlalchemy", "rich",
 # library -> the folders of src/infer_opt that may import it
 HOMES = {
     "onnxruntime": ("runtimes", "transforms"),
-    "torch": (),
+    "torch": ("runtimes",),
     "pynvml": ("monitors",),
     "sqlalchemy": ("store",),
     "alembic": ("store",),

@@ -42,7 +42,7 @@ class Bench:
         self.facts = MODEL
         self.machine = dataclasses.replace(MACHINE, isa=("avx2",))
 
-    def _set_up(self, request: Request, *rest: object, budget_s: float) -> Setup:
+    def _set_up(self, request: Request, *rest: object, budget_s: float, exports: bool) -> Setup:
         self.requests.append(request)
         rig = make_rig(self.world, watch=self.watch, facts=self.facts, model=request.model, machine=self.machine)
         batch = request.batches[0]

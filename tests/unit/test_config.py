@@ -3,12 +3,14 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from infer_opt.config import (
     Calibration,
+    Compilation,
     GraphLevel,
     Provider,
     Quantisation,
@@ -117,6 +119,7 @@ def test_every_field_counts_in_the_key() -> None:
             "graph_level": GraphLevel.NONE,
             "flush_denormals": True,
             "bf16": True,
+            "compiled": Compilation.DEFAULT,
             "custom_ops": ("a.so",),
             "cuda_graph": True,
             "cudnn_search": "heuristic",
@@ -194,3 +197,19 @@ def test_only_the_empty_recipe_is_stock() -> None:
 
 def test_a_workload_gives_sizes_by_name() -> None:
     assert Workload(dims=(("seq", 128), ("height", 224))).sizes == {"seq": 128, "height": 224}
+
+
+def test_compiling_changes_no_key_of_what_is_not_compiled() -> None:
+    assert "compiled" not in TrialConfig().to_dict()["options"]
+    compiled = TrialConfig(options=SessionOptions(compiled=Compilation.MAX_AUTOTUNE), runtime="torch")
+    assert TrialConfig.from_dict(json.loads(json.dumps(compiled.to_dict()))) == compiled
+    assert compiled.label == "compiled max-autotune · torch"
+
+
+def test_beside_pytorch_what_onnx_runtime_runs_is_called_by_its_name() -> None:
+    stock, onnx = TrialConfig(runtime="torch"), TrialConfig()
+    one = replace(onnx, options=SessionOptions(intra_threads=1))
+
+    assert [config.label_beside(stock) for config in (stock, onnx, one)] == ["stock", "onnx", "1 thread · onnx"]
+    assert replace(stock, options=one.options).label_beside(stock) == "1 thread · torch"
+    assert [config.label_beside(onnx) for config in (stock, onnx, one)] == ["torch", "stock", "1 thread"]

@@ -241,12 +241,14 @@ def _by_dynamo(source: Source, path: Path) -> None:
 def _by_torchscript(source: Source, path: Path) -> None:
     """The older exporter, which follows one call: what depends on values there is fixed for good."""
     program = source.program
+    module = callable_of(program)
+    del module.train, module.eval  # those of a program raise, and the exporter calls them
     free = {
         spec.name: {axis: dim for axis, dim in enumerate(spec.shape or ()) if isinstance(dim, str)}
         for spec in (*program.inputs, *program.outputs)
     }
     library().onnx.export(
-        callable_of(program),
+        module,
         tuple(constant if name is None else source.examples[name] for name, constant in program.arguments),
         f=str(path),
         dynamo=False,

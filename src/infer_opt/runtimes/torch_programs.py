@@ -186,12 +186,15 @@ def rename_outputs(program: Program) -> None:
 
 
 def callable_of(program: Program) -> Any:
-    """A module whose `forward` takes all arguments in order and returns all results in order, unchecked.
+    """A module that takes all arguments in order and returns all results in order, unchecked.
 
     The module that a program gives by itself checks and nests its inputs anew in each call, which takes ten times what
     a small network does.
     """
     module = program.exported.module(check_guards=False)
+    # They check how inputs are nested, which they no longer are.
+    module._forward_pre_hooks.clear()
+    module._forward_pre_hooks_with_kwargs.clear()
     module.graph.set_codegen(import_module("torch.fx.graph").CodeGen())
     module.recompile()
     return module

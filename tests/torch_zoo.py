@@ -95,7 +95,7 @@ MODELS: dict[str, Callable[[], tuple[Any, tuple[Any, ...], tuple[tuple[int, ...]
 def export(module: Any, inputs: tuple[Any, ...], free: tuple[tuple[int, ...], ...] | None = None, **given: Any) -> Any:
     """The module as an exported program; `free` axes take any size."""
     auto = torch.export.Dim.AUTO
-    shapes = None if free is None else tuple({axis: auto for axis in axes} for axes in free)
+    shapes = None if free is None else tuple(dict.fromkeys(axes, auto) for axes in free)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's own, about itself
         return torch.export.export(module.eval(), inputs, dynamic_shapes=shapes, **given)

@@ -82,7 +82,9 @@ def net(tmp_path: Path) -> Callable[[str], Path]:
     return lambda name: Path(f"{tmp_path}/nets.py:{name}")
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:::torch", "ignore:.*LeafSpec:FutureWarning", "ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:::torch", "ignore:.*LeafSpec:FutureWarning", "ignore::DeprecationWarning"
+)
 
 
 def answers(runtime: str, path: Path, feeds: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +179,9 @@ def test_where_one_exporter_fails_the_other_is_asked(
 
     found = export(net("free"), tmp_path)
 
-    assert found.notes == ("the dynamo exporter gave no ONNX file that can be compared: no such operator and much more",)
+    assert found.notes == (
+        "the dynamo exporter gave no ONNX file that can be compared: no such operator and much more",
+    )
     assert found.model is not None
     feeds = {"ids": np.arange(21).reshape(3, 7) % 20}
     np.testing.assert_allclose(

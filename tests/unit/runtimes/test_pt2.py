@@ -164,7 +164,9 @@ def test_a_structure_that_is_looked_up_by_name_is_refused(tmp_path: Path, contex
 
 def test_example_inputs_are_found_and_can_be_left_out(tmp_path: Path) -> None:
     examples = pickle.dumps("anything")
-    path = written(tmp_path / "net.pt2", {"data/sample_inputs/model.pt": examples, f"extra/{NAMES}": '{"s31": "batch"}'})
+    path = written(
+        tmp_path / "net.pt2", {"data/sample_inputs/model.pt": examples, f"extra/{NAMES}": '{"s31": "batch"}'}
+    )
 
     assert check_archive(path) is True
     assert example_bytes(path) == examples

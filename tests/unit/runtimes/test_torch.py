@@ -221,7 +221,9 @@ def test_compiling_without_a_compiler_is_unavailable_before_anything_is_compiled
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
 
-    with pytest.raises(UnavailableError, match="needs a C\\+\\+ compiler for the CPU, and no-such-compiler is not there"):
+    with pytest.raises(
+        UnavailableError, match="needs a C\\+\\+ compiler for the CPU, and no-such-compiler is not there"
+    ):
         opened(mlp, SessionOptions(compiled=Compilation.DEFAULT))
 
 

@@ -162,10 +162,10 @@ def set_up(
     if not CAN_FREEZE:
         text = "this platform cannot stop idle workers, whose threads may disturb the one that is timed"
         notes.append(Note(caution=Caution.NO_FREEZE, text=text))
-    engines = _engines(request) if taken.exported else {}
+    engines = _engines(request) if taken.exported or not exports else {}
     surroundings = _surroundings(request, facts, machine, prepared, providers, batches, tuple(engines))
     if taken.native is not None:
-        where, beside, missing = _onnx_beside(taken)
+        where, beside, missing = _onnx_beside(taken) if exports else ((), _onnx_version(), [])
         surroundings = dataclasses.replace(surroundings, is_native=True, exported=where)
         engines |= beside
         notes += missing
@@ -298,6 +298,15 @@ def _onnx_beside(taken: Taken) -> tuple[tuple[Provider, ...], dict[str, str], li
         return (), {}, [Note(caution=Caution.ONNX_EXPORT, text=text)]
     working = tuple(provider for provider in Provider if availability.why_not.get(provider) is None)
     return working, {"onnx": availability.version}, []
+
+
+def _onnx_version() -> dict[str, str]:
+    """ONNX Runtime's version, for what else is compared with a program; none where it is not installed."""
+    try:
+        availability: Availability = run_task("infer_opt.preparing:ask_runtime", "onnx")
+    except UnavailableError:
+        return {}
+    return {"onnx": availability.version}
 
 
 def choose_providers(request: Request, availability: Availability) -> tuple[tuple[Provider, ...], list[Note]]:

@@ -68,33 +68,20 @@ def test_a_function_is_tuned_against_pytorch_itself(home: Home, nets: Path) -> N
 
 
 @pytest.mark.usefixtures("screen_only")
-def test_the_bundle_of_a_program_is_measured_again_where_pytorch_is(home: Home) -> None:
-    import torch_zoo
-
-    model = home.folder / "mlp.pt2"
-    model.write_bytes(torch_zoo.archive("mlp"))
-    preset = home.preset(trials=1)
-    first = home.call("tune", model, "--preset", preset, "--format", "json")
-    assert first.code == 0, first.err
-
-    again = home.call("bench", home.folder / "mlp-tuned", "--format", "json", "--budget", "30s")
-
-    assert (again.code, again.err) == (0, "")
-    assert again.document["trial"]["config"]["runtime"] == "torch"
-    assert again.document["claim"].startswith("none")
-
-
-@pytest.mark.usefixtures("screen_only")
-def test_a_program_is_benchmarked_as_pytorch_runs_it(home: Home) -> None:
+def test_a_program_is_tuned_as_a_function_is(home: Home) -> None:
     import torch_zoo
 
     model = home.folder / "mlp.pt2"
     model.write_bytes(torch_zoo.archive("mlp"))
 
-    ended = home.call("bench", model, "--format", "json", "--budget", "20s")
+    ended = home.call("tune", model, "--preset", home.preset(trials=1), "--format", "json")
 
     assert (ended.code, ended.err) == (0, "")
-    assert ended.document["trial"]["config"]["runtime"] == "torch"
+    assert ended.document["baseline"]["config"]["runtime"] == "torch"
+    manifest = json.loads((home.folder / "mlp-tuned" / "bundle.json").read_text())
+    assert manifest["record"]["model"]["path"] == str(model)
+    with infer_opt.load(home.folder / "mlp-tuned") as session:
+        assert session.run({"x": np.ones((3, 8), np.float32)})["scores"].shape == (3, 3)
 
 
 @pytest.mark.parametrize(

@@ -394,3 +394,31 @@ def test_a_bundle_from_elsewhere_is_measured_with_the_cautions_that_load_gives(t
 
     assert cautions(found) >= {Caution.OTHER_MACHINE, Caution.OTHER_RUNTIME}
     assert Caution.OTHER_RUNTIME in cautions(alone)
+
+
+# PyTorch models
+
+EAGER = TrialConfig(runtime="torch")
+
+
+def test_the_onnx_winner_of_a_pytorch_model_is_compared_with_the_program_in_its_bundle(table: Bench) -> None:
+    kept = table.model("kept.pt2")
+    table.facts = dataclasses.replace(MODEL, content_hash="a program's, not that of its ONNX file")
+
+    found = table.run(table.bundle(STOCK, baseline=EAGER, default=(kept,)))
+
+    assert table.requests[0].model.parts[-2:] == ("default", "model.pt2")
+    assert table.requests[0].runtime == "torch"
+    assert found.reference_trial is not None
+    assert found.reference_trial.config == EAGER
+
+
+def test_a_program_is_opened_by_pytorch(table: Bench) -> None:
+    found = table.run(table.model("net.pt2"))
+
+    assert found.trial.config == EAGER
+
+
+def test_a_function_is_measured_by_its_bundle_alone(table: Bench) -> None:
+    with pytest.raises(ConfigError, match="is a function"):
+        bench(Request(model=Path("nets:make_net")), None, budget=Budget(total_s=1.0), show=lambda progress: None)

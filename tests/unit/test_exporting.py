@@ -1,5 +1,6 @@
 """From a function or a `.pt2` to files: what is taken for which, what is exported, and what is said where it is not."""
 
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from infer_opt.config import SessionOptions
-from infer_opt.errors import ModelError
+from infer_opt.errors import ModelError, UnavailableError
 from infer_opt.exporting import export, is_function, is_pytorch, signature
 from infer_opt.models.inspecting import inspect
 from infer_opt.runtimes import open_runtime
@@ -35,6 +36,14 @@ def test_a_file_that_is_called_like_a_function_is_a_file(tmp_path: Path, monkeyp
     Path("nets:cnn").write_bytes(b"")
 
     assert not is_function(Path("nets:cnn"))
+
+
+def test_without_pytorch_the_hint_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    with pytest.raises(UnavailableError, match="PyTorch is not installed") as caught:
+        export(Path("nets:cnn"), tmp_path)
+    assert caught.value.hint == "pip install 'infer-opt[torch]'"
 
 
 # With PyTorch

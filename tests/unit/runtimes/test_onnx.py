@@ -119,7 +119,7 @@ def test_an_unknown_runtime_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="there is no runtime 'tensorrt'") as caught:
         open_runtime("tensorrt")
 
-    assert caught.value.hint == "choose from onnx, openvino"
+    assert caught.value.hint == "choose from onnx, openvino, torch"
 
 
 # Settings

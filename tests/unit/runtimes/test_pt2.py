@@ -53,6 +53,11 @@ def written(path: Path, parts: Mapping[str, bytes | str] | None = None, *, of: A
     return path
 
 
+def stored(name: str, **entry: object) -> str:
+    """A list of payloads with one in it."""
+    return json.dumps({"config": {name: entry}})
+
+
 def refused(path: Path) -> str:
     with pytest.raises(ModelError) as caught:
         check_archive(path)
@@ -89,11 +94,11 @@ def test_what_is_no_checkpoint_by_its_name_is_not_refused() -> None:
         ({"data/aotinductor/model/net.so": b"\x7fELF"}, "a compiled library, which is code"),
         ({"anything": b"else"}, "anything, which may be a pickle"),
         (
-            {"data/weights/model_weights_config.json": json.dumps({"config": {"w": {"path_name": "weight_0", "use_pickle": True}}})},
+            {"data/weights/model_weights_config.json": stored("w", path_name="weight_0", use_pickle=True)},
             "its w is stored as a pickle",
         ),
         (
-            {"data/constants/model_constants_config.json": json.dumps({"config": {"c": {"path_name": "custom_obj_0"}}})},
+            {"data/constants/model_constants_config.json": stored("c", path_name="custom_obj_0")},
             "its c is stored as a pickle",
         ),
     ],

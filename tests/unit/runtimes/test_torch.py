@@ -5,7 +5,7 @@ import pickle
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ X = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
 class Trap:
     """Runs code when it is unpickled."""
 
-    sprung: list[str] = []
+    sprung: ClassVar[list[str]] = []
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return Trap.sprung.append, ("code of the archive ran",)
@@ -67,7 +67,7 @@ def test_a_checkpoint_is_refused_whatever_it_is_called(tmp_path: Path) -> None:
     torch.save({"weights": Trap()}, buffer)
     for name in ("net.pt2", "net.pt"):
         (tmp_path / name).write_bytes(buffer.getvalue())
-        with pytest.raises(ModelError, match="is not loaded|never loaded"):
+        with pytest.raises(ModelError, match=r"is not loaded|never loaded"):
             opened(tmp_path / name)
 
 

@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt
 
-.PHONY: demo test check test-gpu prove clean
+# What needs PyTorch, which `make test` does without: installing it takes as long as many tests.
+TORCH_TESTS := tests/contract/test_runtimes.py tests/unit/runtimes tests/unit/test_exporting.py \
+    tests/integration/test_torch_models.py
+
+.PHONY: demo test check test-torch test-gpu prove clean
 
 demo: .venv/.cpu
 	$(BIN)/infer-opt tune models/digits_cnn.onnx --inputs models/digits_cnn.npz \
@@ -17,6 +21,9 @@ check: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+test-torch: .venv/.torch
+	$(BIN)/pytest $(TORCH_TESTS)
 
 test-gpu: .venv/.test
 	$(BIN)/pytest -m gpu
@@ -35,6 +42,10 @@ prove: .venv/.prove
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,graph,openvino,search,prove,test]'
 	@touch $@ .venv/.cpu .venv/.prove
+
+.venv/.torch: .venv/.test
+	$(PIP) -e '.[torch]'
+	@touch $@
 
 .venv/.prove: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,search,prove]'

@@ -33,8 +33,8 @@ from infer_opt.benchmarking import Party, open_party
 from infer_opt.errors import EvidenceError, InferOptError
 from infer_opt.machine.describe import describe
 from infer_opt.presets import parse_duration
+from infer_opt.request import Request, versions
 from infer_opt.results import Verdict
-from infer_opt.setting_up import Request, versions
 from infer_opt.stats.confirm import LOOKS
 
 NAME = "comparison"

@@ -25,10 +25,11 @@ from benchmarks.calls import Model
 from benchmarks.record import Target
 
 from infer_opt.config import Provider
+from infer_opt.request import Request
 from infer_opt.results import Estimate
 from infer_opt.rig import BASELINE, CLONE
-from infer_opt.search.space import stock
-from infer_opt.setting_up import Request, cache_folder, scratch_folder, set_up
+from infer_opt.search.surroundings import stock
+from infer_opt.setting_up import cache_folder, scratch_folder, set_up
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.workers.isolation import memory_bytes
 from infer_opt.workers.process import WorkerProcess

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from benchmarks.grid_journal import Lost
 
-from infer_opt.config import Recipe, TrialConfig
+from infer_opt.config import TrialConfig
 from infer_opt.errors import InferOptError, ModelError
 from infer_opt.measure import WarmUp
+from infer_opt.recipes import Recipe
 from infer_opt.results import FailureKind
 from infer_opt.rig import BASELINE, CLONE, Rig, Starting, require_placement
 from infer_opt.trials import TrialError, check_parity

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infer_opt.config import Recipe, TrialConfig
+from infer_opt.config import TrialConfig
 from infer_opt.errors import StorageError
+from infer_opt.recipes import Recipe
 from infer_opt.results import FailureKind
 
 Floats = NDArray[np.float64]

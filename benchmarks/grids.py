@@ -26,13 +26,16 @@ from benchmarks.grid_file import Grid, save
 from benchmarks.grid_journal import Group, Journal, Lost, Trace, open_journal, pack
 
 from infer_opt.budget import Budget
-from infer_opt.config import Recipe, TrialConfig
+from infer_opt.config import TrialConfig
 from infer_opt.errors import InferOptError, ModelError
 from infer_opt.presets import parse_duration
+from infer_opt.recipes import Recipe
+from infer_opt.request import Request
 from infer_opt.results import FailureKind
 from infer_opt.rig import BASELINE, CLONE, Limits, Rig
-from infer_opt.search.space import candidates, stock
-from infer_opt.setting_up import Request, Setup, scratch_folder, set_up
+from infer_opt.search.space import candidates
+from infer_opt.search.surroundings import stock
+from infer_opt.setting_up import Setup, scratch_folder, set_up
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import DROP_RATIO, Stock, run_stock
 from infer_opt.tuning import widened

@@ -21,14 +21,17 @@ from benchmarks import calls, record
 from benchmarks.record import Target
 
 from infer_opt.budget import Budget
-from infer_opt.config import Recipe, TrialConfig
+from infer_opt.config import TrialConfig
 from infer_opt.confirming import Confirmation, confirm
 from infer_opt.exploring import explore, offered
 from infer_opt.presets import parse_duration
+from infer_opt.recipes import Recipe
+from infer_opt.request import Request
 from infer_opt.results import Comparison, Frontier, Trial, TrialResult, Verdict
 from infer_opt.rig import Limits
-from infer_opt.search.space import Surroundings, candidates, stock
-from infer_opt.setting_up import Request, scratch_folder, set_up
+from infer_opt.search.space import candidates
+from infer_opt.search.surroundings import Surroundings, stock
+from infer_opt.setting_up import scratch_folder, set_up
 from infer_opt.stats.confirm import DEFAULT_ROUNDS
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import run_stock, run_trial

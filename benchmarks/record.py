@@ -19,8 +19,8 @@ from tabulate import tabulate
 from infer_opt.machine.describe import describe
 from infer_opt.monitors.nvml import gpus
 from infer_opt.reports.documents import machine_document, to_json
+from infer_opt.request import versions
 from infer_opt.results import Estimate
-from infer_opt.setting_up import versions
 from infer_opt.stats.intervals import exp_ratio, hodges_lehmann_interval
 from infer_opt.stats.tails import quantile
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from benchmarks.grid_file import Grid, RecordedFailure
 
-from infer_opt.config import GraphLevel, Quantisation, Recipe, SessionOptions, Spin, TrialConfig
+from infer_opt.config import SessionOptions, Spin, TrialConfig
+from infer_opt.recipes import GraphLevel, Quantisation, Recipe
 
 RECIPES = (Recipe(), Recipe(quantise=Quantisation()), Recipe(normalise=True))
 OPTIONS = tuple(SessionOptions(intra_threads=threads, spin=spin) for threads in (0, 2) for spin in (None, Spin.NEVER))

@@ -35,7 +35,7 @@ HOMES = {
     "onnxslim": ("transforms",),
     "onnxscript": ("transforms",),
     "onnx_ir": ("transforms",),
-    "torch": (),
+    "torch": ("runtimes",),
     "pynvml": ("monitors",),
     "sqlalchemy": ("store",),
     "alembic": ("store",),

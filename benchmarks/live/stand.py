@@ -12,9 +12,10 @@ from benchmarks.evidence import Findings
 
 from infer_opt.budget import Budget
 from infer_opt.config import Provider, TrialConfig
+from infer_opt.request import Request
 from infer_opt.rig import Rig
-from infer_opt.search.space import stock
-from infer_opt.setting_up import Request, Setup, set_up
+from infer_opt.search.surroundings import stock
+from infer_opt.setting_up import Setup, set_up
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import run_stock
 

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from benchmarks.grid_file import Floats, Grid
 
-from infer_opt.config import Recipe, TrialConfig
+from infer_opt.config import TrialConfig
+from infer_opt.recipes import Recipe
 from infer_opt.results import Parity, Readings, Trial, TrialFailure, TrialResult
 from infer_opt.search.strategies import Costs
 from infer_opt.stats.intervals import hodges_lehmann, hodges_lehmann_error

@@ -25,10 +25,11 @@ from infer_opt.budget import Budget
 from infer_opt.config import TrialConfig
 from infer_opt.confirming import Confirmation, Epoch, confirm, plan_rounds
 from infer_opt.errors import EvidenceError, InferOptError
+from infer_opt.request import Request
 from infer_opt.results import Estimate, FailureKind, Parity, TrialResult
 from infer_opt.rig import Limits, Rig
-from infer_opt.search.space import stock
-from infer_opt.setting_up import Request, Setup, scratch_folder, set_up
+from infer_opt.search.surroundings import stock
+from infer_opt.setting_up import Setup, scratch_folder, set_up
 from infer_opt.stats.confirm import LOOKS
 from infer_opt.stats.intervals import exp_ratio
 from infer_opt.transforms.cache import ArtefactCache

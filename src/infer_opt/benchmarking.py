@@ -8,10 +8,13 @@ from pathlib import Path
 from infer_opt import bundle
 from infer_opt.budget import Budget
 from infer_opt.concluding import pooled
-from infer_opt.config import Objective, Recipe, TrialConfig
+from infer_opt.config import NATIVE, Objective, TrialConfig
 from infer_opt.confirming import Confirmation, confirm, plan_rounds
 from infer_opt.errors import ConfigError, EvidenceError, ModelError
+from infer_opt.exporting import is_function
 from infer_opt.facts import ModelFacts
+from infer_opt.recipes import Recipe
+from infer_opt.request import Request
 from infer_opt.results import (
     Benchmark,
     Block,
@@ -24,7 +27,7 @@ from infer_opt.results import (
     Verdict,
 )
 from infer_opt.rig import BASELINE, CLONE, Rig
-from infer_opt.setting_up import Request, Setup, cache_folder, scratch_folder, set_up
+from infer_opt.setting_up import Setup, cache_folder, scratch_folder, set_up
 from infer_opt.stats.confirm import LOOKS
 from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM, median_interval
 from infer_opt.transforms.cache import ArtefactCache
@@ -66,7 +69,7 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
         asked = _request_for(reference or subject, subject, request, is_own_claim=against is None)
-        setup = set_up(asked, scratch, cache, budget_s=budget.total_s)
+        setup = set_up(asked, scratch, cache, budget_s=budget.total_s, exports=False)
         setup = replace(setup, notes=setup.notes + _foreign(setup, subject, reference))
         if reference is None:
             return _alone(setup, subject, budget, show)
@@ -85,8 +88,11 @@ def open_party(path: Path, request: Request) -> Party:
         manifest = bundle.read(path)
         bundle.check_files(manifest)
         return Party(path=path, artefact=manifest.artefact, config=manifest.config, manifest=manifest)
+    if is_function(path):
+        raise ConfigError(f"{path} is a function, which no bundle or file holds", hint="tune it, then bench its bundle")
     batch = request.batches[0] if request.batches else 1
-    return Party(path=path, artefact=path, config=TrialConfig(batch=batch, runtime=request.runtime))
+    runtime = NATIVE if path.suffix == ".pt2" else request.runtime
+    return Party(path=path, artefact=path, config=TrialConfig(batch=batch, runtime=runtime))
 
 
 def _stock_of(subject: Party) -> Party | None:
@@ -95,11 +101,11 @@ def _stock_of(subject: Party) -> Party | None:
     if manifest is None:
         return None
     stock = TrialConfig.from_dict(manifest.record["baseline"]["config"])
-    if manifest.config.recipe.keeps_file:
+    if manifest.config.recipe.keeps_file and bundle.artefact_name(stock) == bundle.artefact_name(manifest.config):
         if manifest.config == stock:
             return None  # the bundle is stock itself: there is no claim to hold
         return Party(path=subject.path, artefact=manifest.artefact, config=stock)
-    kept = manifest.folder / bundle.DEFAULT / bundle.ARTEFACT
+    kept = manifest.folder / bundle.DEFAULT / bundle.artefact_name(stock)
     original = kept if kept.is_file() else Path(manifest.record["model"]["path"])
     if not original.is_file():
         raise ConfigError(
@@ -111,6 +117,8 @@ def _stock_of(subject: Party) -> Party | None:
 
 def _require_unchanged(subject: Party, reference: Party, facts: ModelFacts) -> None:
     """Refuse to hold a bundle to a claim over another model than the one it was tuned from."""
+    if subject.manifest is not None and subject.manifest.folder in reference.artefact.parents:
+        return  # its hash was checked with the others
     if subject.manifest is not None and subject.manifest.record["model"]["content_hash"] != facts.content_hash:
         raise ConfigError(
             f"{reference.path} was changed since this bundle was compared with it",
@@ -152,6 +160,7 @@ def _request_for(reference: Party, subject: Party, request: Request, *, is_own_c
     return replace(
         request,
         model=reference.artefact,
+        runtime=reference.config.runtime,
         batches=tuple(dict.fromkeys((reference.config.batch, subject.config.batch))),
         objective=_objective(subject, request.objective) if is_own_claim else request.objective,
         dims=dims,

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from infer_opt.batching import BatchingLimits
-from infer_opt.config import GraphLevel, Provider, TrialConfig
+from infer_opt.config import NATIVE, Provider, TrialConfig
 from infer_opt.errors import ConfigError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.machine.cpu import DOT_PRODUCT_SETS, isa
 from infer_opt.padding import padded
 from infer_opt.protocols import Session
+from infer_opt.recipes import GraphLevel
 from infer_opt.results import Caution, Note
 from infer_opt.runtimes import open_runtime
 from infer_opt.serving import LoadedBundle, open_sessions
@@ -29,6 +30,7 @@ from infer_opt.serving import LoadedBundle, open_sessions
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
 ARTEFACT = "model.onnx"
+PROGRAM = "model.pt2"  # the artefact where PyTorch opens it
 SAMPLES = "samples.npz"
 DEFAULT = "default"
 PICTURE = "result.svg"
@@ -141,6 +143,11 @@ def load(
     for note in notes:
         warnings.warn(note.text, BundleWarning, stacklevel=2)
     return LoadedBundle(session, notes, limits)
+
+
+def artefact_name(config: TrialConfig) -> str:
+    """What the file that `config` opens is called in a bundle."""
+    return PROGRAM if config.runtime == NATIVE else ARTEFACT
 
 
 def is_bundle(path: Path) -> bool:
@@ -329,7 +336,7 @@ def _fill(work: Path, folder: Path, contents: Contents) -> None:
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": contents.name,
-        "artefact": ARTEFACT,
+        "artefact": artefact_name(contents.config),
         "files": files,
         "config": contents.config.to_dict(),
         "runtime_version": contents.runtime_version,
@@ -361,9 +368,10 @@ def _extra(config: TrialConfig) -> str:
 
 
 def _copy(files: Sequence[Path], folder: Path) -> None:
-    """The first file as `model.onnx`, the others under their own names, by which it refers to them."""
+    """The first file as `model.onnx` or `model.pt2`, the others under their own names, by which it refers to them."""
     first, *others = files
-    pairs = [(first, folder / ARTEFACT), *((path, folder / path.relative_to(first.parent)) for path in others)]
+    name = PROGRAM if first.suffix == ".pt2" else ARTEFACT
+    pairs = [(first, folder / name), *((path, folder / path.relative_to(first.parent)) for path in others)]
     for source, target in pairs:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

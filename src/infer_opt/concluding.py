@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from infer_opt import bundle
-from infer_opt.config import TrialConfig
+from infer_opt.config import NATIVE, TrialConfig
 from infer_opt.confirming import Confirmation, Epoch
+from infer_opt.facts import model_name
 from infer_opt.racing import Race
 from infer_opt.reports import Format
 from infer_opt.reports.documents import to_json, tuning_document
@@ -34,7 +35,7 @@ from infer_opt.results import (
     TuningVerdict,
     Verdict,
 )
-from infer_opt.rig import BASELINE, CLONE, Limits
+from infer_opt.rig import BASELINE, CLONE, Limits, Rig
 from infer_opt.search.screen import best
 from infer_opt.search.space import distance_from_stock
 from infer_opt.setting_up import Setup
@@ -123,8 +124,10 @@ def conclude(
         winner = pooled(_result_of(trials, key), key, confirmation)
         return Outcome(
             verdict=TuningVerdict.FASTER,
-            reason=f"{winner.config.label} is proven {setup.rig.objective.better} over {len(comparison.epochs)} epochs"
-            " of fresh processes",
+            reason=(
+                f"{winner.config.label_beside(baseline.config)} is proven {setup.rig.objective.better} over"
+                f" {len(comparison.epochs)} epochs of fresh processes"
+            ),
             baseline=baseline,
             winner=winner,
             comparison=comparison,
@@ -152,7 +155,8 @@ def _stock_limits(setup: Setup, baseline: TrialResult, trials: Sequence[Trial]) 
     text = f"stock itself {found.reason}"
     for trial in keeps:
         speed = math.exp(-trial.log_ratio)
-        text += f"; {trial.config.label} keeps the limit at {speed:.3g}x stock's speed, by the screen's estimate"
+        label = trial.config.label_beside(baseline.config)
+        text += f"; {label} keeps the limit at {speed:.3g}x stock's speed, by the screen's estimate"
     return (Note(caution=Caution.LIMIT_NOT_MET, text=text),)
 
 
@@ -290,17 +294,19 @@ def write_bundle(setup: Setup, tuning: Tuning, out: Path, *, keep_default: bool)
     document = json.loads(to_json(tuning_document(tuning)))
     kept = ("verdict", "reason", "objective", "speedup", "comparison", "baseline", "winner", "parity", "machine")
     record = {name: document[name] for name in kept} | {
-        "model": {"path": str(rig.model.resolve()), "content_hash": rig.facts.content_hash},
+        "model": {"path": _place(rig), "content_hash": rig.facts.content_hash},
         "dims": dict(rig.workload.dims),
         "distributions": dict(rig.workload.distributions),
         "versions": dict(rig.machine.versions),
         "cautions": document["cautions"],
     }
-    default = _files(setup, tuning.baseline.config) if keep_default and not winner.recipe.keeps_file else ()
+    # Of a PyTorch model nothing else holds the program that stock was: it may have come from a function.
+    keeps = keep_default and not winner.recipe.keeps_file if rig.native is None else winner.runtime != NATIVE
+    default = _files(setup, tuning.baseline.config) if keeps else ()
     bundle.write(
         out,
         bundle.Contents(
-            name=rig.model.stem,
+            name=model_name(rig.facts.path),
             summary=render(tuning, Format.TABLE).partition("\n\n")[0],
             picture=draw(tuning),
             config=winner,
@@ -317,9 +323,17 @@ def write_bundle(setup: Setup, tuning: Tuning, out: Path, *, keep_default: bool)
     )
 
 
+def _place(rig: Rig) -> str:
+    """Where the model as given lies; the words that name it where it is a function."""
+    path = Path(rig.facts.path)
+    return str(path.resolve()) if path.exists() else str(path)
+
+
 def _files(setup: Setup, config: TrialConfig) -> tuple[Path, ...]:
     """The artefact first, then the external data that it refers to."""
     artefact = setup.rig.artefact(config)
+    if artefact == setup.rig.native:
+        return (artefact,)
     if config.recipe.keeps_file:
         return (artefact, *(artefact.parent / name for name in setup.rig.facts.external_files))
     others = sorted(path for path in artefact.parent.rglob("*") if path.is_file())

@@ -12,6 +12,9 @@ from enum import StrEnum
 from typing import Any, Self
 
 from infer_opt.errors import ConfigError
+from infer_opt.recipes import AS_GIVEN, Buckets, GraphLevel, Recipe, Rewriter, quantisation_from
+
+NATIVE = "torch"  # the runtime that runs a PyTorch model as it is, and so is stock there
 
 
 class Provider(StrEnum):
@@ -68,37 +71,6 @@ class Searching(StrEnum):
     RANDOM = "random"
 
 
-class GraphLevel(StrEnum):
-    """How far the runtime's own graph optimiser goes."""
-
-    NONE = "none"
-    BASIC = "basic"
-    EXTENDED = "extended"
-    ALL = "all"
-
-
-class Calibration(StrEnum):
-    """How static quantisation picks the range of an activation."""
-
-    MINMAX = "minmax"
-    ENTROPY = "entropy"
-    PERCENTILE = "percentile"
-
-
-class WeightType(StrEnum):
-    """The integer type that quantised weights are stored in."""
-
-    INT8 = "int8"
-    UINT8 = "uint8"
-
-
-class Rewriter(StrEnum):
-    """A library that rewrites graphs, called as its distribution is."""
-
-    ONNXSLIM = "onnxslim"
-    ONNXSCRIPT = "onnxscript"
-
-
 class Spin(StrEnum):
     """When idle threads of a session wait by spinning: faster to wake, but they burn a core each."""
 
@@ -107,143 +79,20 @@ class Spin(StrEnum):
     NEVER = "never"
 
 
-BLOCK_SIZES = (16, 32, 64, 128, 256)
+class Compilation(StrEnum):
+    """How hard `torch.compile` tries; by PyTorch's names."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightOnly:
-    """Weights of matrix products in `bits` bits, in blocks of `block` that have a scale each; activations in float.
-
-    Without `symmetric`, each block has a zero point too.
-    """
-
-    bits: int = 4
-    block: int = 32
-    symmetric: bool = True
-
-    def __post_init__(self) -> None:
-        if self.bits not in (4, 8):
-            raise ConfigError(f"weights have 4 or 8 bits, got {self.bits}")
-        if self.block not in BLOCK_SIZES:
-            raise ConfigError(f"blocks have {', '.join(map(str, BLOCK_SIZES))} weights, got {self.block}")
-
-    @property
-    def label(self) -> str:
-        """For people: `int4-weights block-32`."""
-        return f"int{self.bits}-weights block-{self.block}" + " asymmetric" * (not self.symmetric)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantisation:
-    """INT8 weights and activations. Without a calibration, activations are quantised on the fly (dynamic).
-
-    `floats` are the names of nodes, of the model as the quantiser is given it, that stay in float. `smooth` is how much
-    of the spread of activations over channels is moved into the weights first, 0 to 1 (SmoothQuant's alpha). With
-    `weight_only`, none of the others applies but `floats`.
-    """
-
-    calibration: Calibration | None = None
-    per_channel: bool = False
-    reduce_range: bool = False
-    weight_type: WeightType = WeightType.INT8
-    floats: tuple[str, ...] = ()
-    smooth: float | None = None
-    weight_only: WeightOnly | None = None
-
-    def __post_init__(self) -> None:
-        if self.smooth is not None and not 0.0 < self.smooth < 1.0:
-            raise ConfigError(f"smooth must lie between 0 and 1, got {self.smooth:g}")
-        others = (self.calibration, self.smooth, self.per_channel, self.reduce_range, self.weight_type)
-        if self.weight_only is not None and others != (None, None, False, False, WeightType.INT8):
-            raise ConfigError("settings of INT8 activations do not apply where weights alone are quantised")
-
-    @property
-    def is_static(self) -> bool:
-        """Whether activation ranges come from calibration inputs (QDQ) rather than from each call."""
-        return self.calibration is not None
-
-    @property
-    def kind(self) -> str:
-        """`dynamic`, `static` or `weights`."""
-        if self.weight_only is not None:
-            return "weights"
-        return "static" if self.is_static else "dynamic"
-
-    @property
-    def needs_inputs(self) -> bool:
-        """Whether real inputs decide what becomes of the model."""
-        return self.is_static or self.smooth is not None
-
-    @property
-    def may_saturate(self) -> bool:
-        """Whether integer sums may overflow on a CPU without an 8-bit dot product. Products of 4 bits stay below."""
-        return not self.reduce_range and (self.weight_only is None or self.weight_only.bits > 4)
-
-    @property
-    def label(self) -> str:
-        """For people: `int8-static minmax per-channel`."""
-        if self.weight_only is not None:
-            words = [self.weight_only.label]
-        else:
-            words = [f"int8-static {self.calibration}" if self.is_static else "int8-dynamic"]
-        words += ["per-channel"] * self.per_channel + ["7-bit"] * self.reduce_range
-        words += ["u8-weights"] * (self.weight_type is WeightType.UINT8)
-        words += [f"smooth-{self.smooth}"] * (self.smooth is not None)
-        words += [f"({len(self.floats)} in float)"] * bool(self.floats)
-        return " ".join(words)
-
-
-Buckets = tuple[tuple[str, tuple[int, ...]], ...]  # dynamic dimension -> the sizes that inputs are filled up to
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What is done to a model file before a runtime opens it. The default does nothing.
-
-    The steps are applied in the order of the fields. `buckets` are no step: they leave the file as it is, and fill up
-    the inputs of each call.
-    """
-
-    normalise: bool = False
-    fixed_shapes: bool = False
-    rewrite: Rewriter | None = None
-    fuse: str | None = None
-    quantise: Quantisation | None = None
-    fp16: bool = False
-    saved_level: GraphLevel | None = None
-    buckets: Buckets = ()
-
-    def __post_init__(self) -> None:
-        if self.fp16 and self.quantise is not None:
-            raise ConfigError("a recipe is either fp16 or quantised, not both")
-        for name, sizes in self.buckets:
-            if not sizes or sizes[0] < 1 or list(sizes) != sorted(set(sizes)):
-                raise ConfigError(f"the buckets of {name} must be sizes above 0 that ascend, got {list(sizes)}")
-
-    @property
-    def is_stock(self) -> bool:
-        """Whether nothing is done to the model."""
-        return self == Recipe()
-
-    @property
-    def keeps_file(self) -> bool:
-        """Whether the artefact is the model as given: of buckets the file knows nothing."""
-        return dataclasses.replace(self, buckets=()) == Recipe()
-
-    @property
-    def label(self) -> str:
-        """For people: `as given`, `fixed-shapes + int8-dynamic`."""
-        words = ["normalised"] * self.normalise + ["fixed-shapes"] * self.fixed_shapes
-        words += [str(self.rewrite)] * (self.rewrite is not None)
-        words += [f"fused-{self.fuse}"] * (self.fuse is not None)
-        words += [self.quantise.label] if self.quantise is not None else []
-        words += ["fp16"] * self.fp16
-        words += [f"saved-{self.saved_level}"] * (self.saved_level is not None)
-        words += [f"padded {name} to {'/'.join(map(str, sizes))}" for name, sizes in self.buckets]
-        return " + ".join(words) or "as given"
+    DEFAULT = "default"
+    REDUCE_OVERHEAD = "reduce-overhead"
+    MAX_AUTOTUNE = "max-autotune"
 
 
 SPIN_LABELS = {Spin.ALWAYS: "spin", Spin.RUNS: "spin in runs only", Spin.NEVER: "no spin"}
+COMPILED_LABELS = {
+    Compilation.DEFAULT: "compiled",
+    Compilation.REDUCE_OVERHEAD: "compiled reduce-overhead",
+    Compilation.MAX_AUTOTUNE: "compiled max-autotune",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +112,7 @@ class SessionOptions:
     custom_ops: tuple[str, ...] = ()
     cuda_graph: bool = False
     bf16: bool = False
+    compiled: Compilation | None = None
     cudnn_search: str | None = None
     tf32: bool | None = None
     nhwc: bool | None = None
@@ -290,6 +140,7 @@ class SessionOptions:
         words += [f"graph-{self.graph_level}"] * (self.graph_level is not None)
         words += ["flush denormals"] * self.flush_denormals
         words += ["bf16"] * self.bf16
+        words += [] if self.compiled is None else [COMPILED_LABELS[self.compiled]]
         words += ["cuda-graph"] * self.cuda_graph
         words += [f"cudnn-{self.cudnn_search}"] * (self.cudnn_search is not None)
         words += {None: [], True: ["tf32"], False: ["no tf32"]}[self.tf32]
@@ -307,7 +158,7 @@ class TrialConfig:
     `instances` are that many such sessions in one process, called at the same time, each with threads of its own.
     """
 
-    recipe: Recipe = Recipe()
+    recipe: Recipe = AS_GIVEN
     options: SessionOptions = SessionOptions()
     batch: int = 1
     runtime: str = "onnx"
@@ -341,6 +192,14 @@ class TrialConfig:
         parts += [self.runtime] * (self.runtime != "onnx")
         return " · ".join(parts) or "stock"
 
+    def label_beside(self, stock: "TrialConfig") -> str:
+        """`label` where `stock` is the baseline: beside PyTorch, what ONNX Runtime runs is called by its name too."""
+        if self == stock:
+            return "stock"
+        if stock.runtime == TrialConfig().runtime or self.runtime != TrialConfig().runtime:
+            return self.label
+        return " · ".join([self.label] * (self.label != "stock") + [self.runtime])
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types; `from_dict` gives the same configuration back."""
         data = dataclasses.asdict(self)
@@ -348,7 +207,7 @@ class TrialConfig:
         for fields, names in (
             (recipe, ("rewrite", "buckets")),
             (recipe["quantise"] or {}, ("floats", "smooth", "weight_only")),
-            (options, ("bf16",)),
+            (options, ("bf16", "compiled")),
         ):
             for name in names:
                 if not fields.get(name, True):
@@ -366,13 +225,15 @@ class TrialConfig:
         """
         try:
             recipe, options = dict(data["recipe"]), dict(data["options"])
-            recipe["quantise"] = None if recipe["quantise"] is None else _quantisation(recipe["quantise"])
+            recipe["quantise"] = None if recipe["quantise"] is None else quantisation_from(recipe["quantise"])
             recipe["rewrite"] = None if recipe.get("rewrite") is None else Rewriter(recipe["rewrite"])
             recipe["buckets"] = tuple((name, tuple(sizes)) for name, sizes in recipe.get("buckets", ()))
             for fields, name in ((recipe, "saved_level"), (options, "graph_level")):
                 fields[name] = None if fields[name] is None else GraphLevel(fields[name])
             options["provider"] = Provider(options["provider"])
             options["spin"] = None if options["spin"] is None else Spin(options["spin"])
+            compiled = options.get("compiled")
+            options["compiled"] = None if compiled is None else Compilation(compiled)
             options["custom_ops"] = tuple(options["custom_ops"])
             return cls(
                 recipe=Recipe(**recipe),
@@ -401,17 +262,6 @@ class Shape:
     def label(self) -> str:
         """For people: `seq=16`."""
         return ", ".join(f"{name}={size}" for name, size in self.dims)
-
-
-def _quantisation(data: Mapping[str, Any]) -> Quantisation:
-    calibration, weight_only = data["calibration"], data.get("weight_only")
-    changed = {
-        "calibration": None if calibration is None else Calibration(calibration),
-        "weight_type": WeightType(data["weight_type"]),
-        "floats": tuple(data.get("floats", ())),
-        "weight_only": None if weight_only is None else WeightOnly(**weight_only),
-    }
-    return Quantisation(**{**data, **changed})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

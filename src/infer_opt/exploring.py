@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from infer_opt.config import Recipe
 from infer_opt.errors import InferOptError
+from infer_opt.recipes import Recipe
 from infer_opt.results import Frontier
 from infer_opt.rig import Rig
-from infer_opt.search.space import Surroundings, explorable
+from infer_opt.search.space import explorable
+from infer_opt.search.surroundings import Surroundings
 from infer_opt.workers.process import run_task
 
 SHARE = 0.2  # of a tuning's time

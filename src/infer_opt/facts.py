@@ -1,6 +1,7 @@
 """What was found before anything is measured: the model's signature and the machine's make-up."""
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 Dim = int | str | None  # fixed size, named dynamic dimension, unnamed dynamic dimension
 
@@ -22,9 +23,15 @@ class TensorSpec:
         return f"{self.name}: {self.dtype}[{', '.join('?' if dim is None else str(dim) for dim in self.shape)}]"
 
 
+def model_name(model: str) -> str:
+    """What a model is called: `digits` for `models/digits.onnx`, and `net` for `package.module:net`."""
+    function = model.rpartition(":")[2]
+    return function if ":" in model and function.isidentifier() else PurePath(model).stem
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What a model file says about itself.
+    """What a model file says about itself. `ir_version` and `opset` are 0 where it is no ONNX file, nor became one.
 
     `batch_dim` is the dynamic dimension that counts items ('' when it has no name; None when the model has none).
     `vocabularies` maps an integer input to the number of rows of the table that it indexes.

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from infer_opt.config import Buckets
 from infer_opt.errors import ModelError
 from infer_opt.facts import TensorSpec
 from infer_opt.protocols import Array, Feeds, Session
+from infer_opt.recipes import Buckets
 from infer_opt.results import Placement
 
 Axis = tuple[int, str]  # of an array, and the dimension that it is called in the buckets

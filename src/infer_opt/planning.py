@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from infer_opt.config import Objective, TrialConfig
 from infer_opt.facts import ModelFacts
 from infer_opt.machine.cores import hardware_threads, lay_out
-from infer_opt.results import FailureKind, LoadPoint, Plan, Trial, TrialFailure, TrialResult
+from infer_opt.plans import LoadPoint, Plan
+from infer_opt.results import FailureKind, Trial, TrialFailure, TrialResult
 from infer_opt.rig import Limits, Rig
 from infer_opt.search.knee import knee, lane
 from infer_opt.search.screen import best

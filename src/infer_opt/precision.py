@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from infer_opt.config import Recipe, SessionOptions, Workload
+from infer_opt.config import SessionOptions, Workload
 from infer_opt.errors import ModelError
 from infer_opt.models.feeds import load_feeds
 from infer_opt.parity import compare
 from infer_opt.protocols import Array, Feeds, Session
+from infer_opt.recipes import Recipe
 from infer_opt.results import Frontier, LayerCost, Parity, PrecisionPoint
 from infer_opt.runtimes.onnx import OnnxRuntime
 from infer_opt.transforms.apply import build

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from infer_opt.config import Objective, Recipe, Shape, TrialConfig
+from infer_opt.config import Objective, Shape, TrialConfig
 from infer_opt.facts import MachineFacts, ModelFacts
+from infer_opt.plans import Plan
+from infer_opt.recipes import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ class Caution(StrEnum):
     PARTLY_ELSEWHERE = "partly-elsewhere"
     OTHER_MACHINE = "other-machine"
     OTHER_RUNTIME = "other-runtime"
+    ONNX_EXPORT = "onnx-export"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,45 +293,6 @@ class Frontier:
     call_ns: float
     layers: tuple[LayerCost, ...]
     points: tuple[PrecisionPoint, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadPoint:
-    """Throughput and latency of one batch size of one configuration, the instances at once.
-
-    `name` is the configuration without its batch. `speedup` is items a second over stock's, in the screen's paired
-    rounds. `is_knee` marks the batch beyond which doubling it gains too little; `limit` says which limit it breaks.
-    """
-
-    name: str
-    instances: int
-    threads: int
-    batch: int
-    items_per_s: float
-    p50_ns: float | None
-    p99_ns: float | None
-    speedup: float | None
-    is_stock: bool = False
-    is_chosen: bool = False
-    is_knee: bool = False
-    limit: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How to serve many callers: sessions and threads, the hardware threads of each, and how far to batch.
-
-    `cores` is empty where the sessions are not pinned. `max_batch` and `max_wait_s` are for `submit`,
-    None where nothing was proven that would say so.
-    """
-
-    instances: int
-    threads: int
-    cores: tuple[tuple[int, ...], ...]
-    batch: int
-    max_batch: int | None
-    max_wait_s: float | None
-    points: tuple[LoadPoint, ...] = ()
 
 
 class Verdict(StrEnum):

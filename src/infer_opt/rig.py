@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from infer_opt.config import Objective, Provider, TrialConfig, Workload
+from infer_opt.config import NATIVE, Objective, Provider, TrialConfig, Workload
 from infer_opt.errors import InferOptError, ModelError, UnavailableError
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.measure import WarmUp, WarmUpPlan
@@ -42,6 +42,7 @@ class Rig:
 
     `feeds` maps a batch size to a file of batched inputs, `references` to what the stock session answered for them.
     `unnamed` are batch sizes that nobody asked for by name, which the search may or may not come to.
+    `native` is the program of a PyTorch model, which `model` is the ONNX file of; None for a model that came as ONNX.
     `given` are finished artefacts of entrants by key, for comparisons of files that no recipe made.
     """
 
@@ -65,6 +66,7 @@ class Rig:
     baseline_metric: float | None = None
     device: Monitor | None = None
     unnamed: frozenset[int] = frozenset()
+    native: Path | None = None
     given: Mapping[str, Path] = field(default_factory=dict)
 
     def artefact(self, config: TrialConfig) -> Path:
@@ -76,6 +78,8 @@ class Rig:
             StorageError: it cannot be written.
         """
         recipe, provider = config.recipe, config.options.provider
+        if config.runtime == NATIVE and self.native is not None:
+            return self.native
         if recipe.keeps_file:
             return self.model
         workload = self.workload.filled_up(recipe.buckets)
@@ -105,7 +109,7 @@ class Rig:
         """A worker that is opening `config`; several can be opening at once. Closed on failure."""
         begin = time.monotonic()
         artefact = self.given.get(key) or self.artefact(config)
-        worker = WorkerProcess(generator, cap_bytes=self.cap_bytes)
+        worker = WorkerProcess(generator, cap_bytes=self.cap_bytes, own_pools=config.runtime == NATIVE)
         try:
             worker.send(
                 Open(
@@ -132,6 +136,10 @@ class Rig:
         """Inputs that rotate: 16, and of several shapes at least four of each."""
         shapes = max(1, len(self.workload.shapes))
         return max(ROTATING // shapes, FEWEST_ROTATING) * shapes
+
+    def opening_s(self, config: TrialConfig) -> float:
+        """How long `config` may take until its first answer: compiling is building."""
+        return self.timeout_s if config.options.compiled is None else max(self.timeout_s, self.build_timeout_s)
 
     def warm_up_plan(self, config: TrialConfig, drop_above_ns: float | None = None) -> WarmUpPlan:
         """How long `config` warms up, by its provider."""
@@ -198,7 +206,7 @@ class Rig:
         )
 
     def _settle(self, starting: "Starting") -> Opened:
-        opened: Opened = starting.worker.receive(timeout_s=self.timeout_s)
+        opened: Opened = starting.worker.receive(timeout_s=self.opening_s(starting.config))
         starting.worker.freeze()
         require_placement(opened.placement, starting.config.options.provider)
         return opened

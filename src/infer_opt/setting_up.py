@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.metadata
-import json
 import os
 import random
 import shutil
@@ -12,12 +10,12 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
-from infer_opt.config import Buckets, Distribution, Objective, Provider, Rewriter
-from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
+from infer_opt.config import NATIVE, Objective, Provider
+from infer_opt.errors import InferOptError, StorageError, UnavailableError
+from infer_opt.exporting import is_pytorch
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.machine.cpu import has_vnni
 from infer_opt.machine.describe import describe
@@ -25,11 +23,14 @@ from infer_opt.machine.memory import available_bytes
 from infer_opt.models.axes import fixed_batch
 from infer_opt.monitors.nvml import NvmlMonitor
 from infer_opt.preparing import Availability, Prepared
+from infer_opt.recipes import Buckets, Rewriter
+from infer_opt.request import Request, versions
 from infer_opt.results import Caution, Frontier, Note
 from infer_opt.rig import Limits, Rig
 from infer_opt.runtimes import ENGINES
 from infer_opt.search.paddings import paddings
-from infer_opt.search.space import Surroundings
+from infer_opt.search.surroundings import Surroundings
+from infer_opt.taking import onnx_beside, onnx_version, take
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.transforms.prospects import fusable_types, quantisable, smoothable
 from infer_opt.workers.process import CAN_FREEZE, run_task
@@ -38,75 +39,10 @@ from infer_opt.workers.watching import watch_machine
 OLD_OPSET = 13  # below it, or with weights among the graph's inputs, quantisers need the graph normalised first
 OLD_IR = 4
 MEMORY_SHARE = 0.8
-VERSIONED = ("infer-opt", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "onnxslim", "onnxscript", "numpy")
 DEFAULT_PARITY = 0.99
 LARGEST_BATCH = (
     128  # that is tried without having been asked for: beyond it, waiting for items costs more than it gains
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What the user asked for. `providers` is empty for every one that works here.
-
-    `ready_feeds` stand in for `inputs` where a bundle brings batched inputs of its own. `dims` give a dimension one
-    size, `distributions` several with their shares of the calls.
-    """
-
-    model: Path
-    inputs: Path | None = None
-    ready_feeds: Path | None = None
-    dims: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    batches: tuple[int, ...] = ()
-    objective: Objective = Objective.LATENCY
-    limits: Limits = dataclasses.field(default_factory=Limits)
-    providers: tuple[Provider, ...] = ()
-    fallback: Provider | None = None
-    custom_ops: tuple[str, ...] = ()
-    seed: int = 0
-    runtime: str = "onnx"
-    distributions: Mapping[str, Distribution] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.objective is not Objective.THROUGHPUT and len(self.batches) > 1:
-            raise ConfigError(
-                f"{self.objective} is that of one batch size, got {', '.join(map(str, self.batches))}",
-                hint="add --objective throughput to choose among batch sizes, or name one",
-            )
-        if any(batch < 1 for batch in self.batches):
-            raise ConfigError(f"a batch must be 1 or more, got {min(self.batches)}", hint="such as --batch 1,8")
-        if self.limits.evaluation is None and self.limits.max_drop != Limits().max_drop:
-            raise ConfigError("--max-drop needs a metric to drop", hint="add --eval MODULE:FUNCTION")
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types: what is kept with the results."""
-        data = dataclasses.asdict(self)
-        if not self.distributions:
-            del data["distributions"]  # as before there was such a choice: keys stay what they were
-        paths = {name: data[name] for name in ("model", "inputs", "ready_feeds")}
-        return data | {name: None if path is None else str(path) for name, path in paths.items()}
-
-    def key(self, rig: Rig, plan: Mapping[str, Any]) -> str:
-        """Equal for requests that can go on where another was cut off: by content, on this machine, the same plan."""
-        return _digest(self.to_dict() | _content(rig) | dict(plan))
-
-    def subject(self, rig: Rig) -> str:
-        """Equal for requests whose trials tell of each other: whatever was tried, and wherever the files lie."""
-        elsewhere = {"model", "inputs", "ready_feeds", "seed", "fallback"}
-        return _digest({name: value for name, value in self.to_dict().items() if name not in elsewhere} | _content(rig))
-
-
-def _content(rig: Rig) -> dict[str, Any]:
-    return {
-        "model": rig.facts.content_hash,
-        "calibration": rig.calibration_hash,
-        "machine": rig.machine.fingerprint,
-        "versions": versions(),
-    }
-
-
-def _digest(parts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +58,18 @@ class Setup:
     frontiers: tuple[Frontier, ...] = ()
 
 
-def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: float) -> Setup:
-    """Inspect, ask, prepare. Nothing is measured yet.
+def set_up(
+    request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: float, exports: bool = True
+) -> Setup:  # fmt: skip
+    """Inspect, ask, prepare. Nothing is measured yet. `exports`: a PyTorch model is made into ONNX too.
 
     Raises:
         InferOptError: whatever of the request cannot be met, before any time is spent.
     """
-    facts = inspect_model(request)
+    if is_pytorch(request.model):
+        request = dataclasses.replace(request, runtime=NATIVE)
+    taken = take(request, scratch, exports=exports)
+    facts = taken.facts
     availability: Availability = run_task("infer_opt.preparing:ask_runtime", request.runtime)
     providers, notes = choose_providers(request, availability)
     nvml = _nvml() if Provider.CUDA in providers else None
@@ -144,7 +85,7 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
         facts,
         scratch,
         inputs=request.inputs,
-        dims=dict(request.dims),
+        dims=dict(taken.dims) | dict(request.dims),
         batches=batches,
         seed=request.seed,
         ready=request.ready_feeds,
@@ -155,11 +96,18 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
     if not CAN_FREEZE:
         text = "this platform cannot stop idle workers, whose threads may disturb the one that is timed"
         notes.append(Note(caution=Caution.NO_FREEZE, text=text))
-    engines = _engines(request)
+    engines = _engines(request) if taken.exported or not exports else {}
+    surroundings = _surroundings(request, facts, machine, prepared, providers, batches, tuple(engines))
+    if taken.native is not None:
+        where, beside, missing = onnx_beside(taken) if exports else ((), onnx_version(), [])
+        surroundings = dataclasses.replace(surroundings, is_native=True, exported=where)
+        engines |= beside
+        notes += missing
     available = available_bytes()
     limits = request.limits
     rig = Rig(
-        model=request.model,
+        model=taken.model,
+        native=taken.native if exports else None,
         facts=facts,
         machine=machine,
         objective=request.objective,
@@ -181,28 +129,12 @@ def set_up(request: Request, scratch: Path, cache: ArtefactCache, *, budget_s: f
     )
     return Setup(
         rig=rig,
-        surroundings=_surroundings(request, facts, machine, prepared, providers, batches, tuple(engines)),
+        surroundings=surroundings,
         prepared=prepared,
-        notes=(*notes, *prepared.notes),
+        notes=(*taken.notes, *notes, *prepared.notes),
         runtime_versions={request.runtime: availability.version, **engines},
         generator=random.Random(request.seed),
     )
-
-
-def inspect_model(request: Request) -> ModelFacts:
-    """The model's facts, found in a process of its own: parsing takes memory, and hostile files may crash it."""
-    try:
-        facts: ModelFacts = run_task(
-            "infer_opt.models.inspecting:inspect", request.model, custom_ops=bool(request.custom_ops)
-        )
-    except InferOptError as error:
-        if isinstance(error, ModelError | ConfigError | UnavailableError | StorageError):
-            raise
-        raise ModelError(f"{request.model} cannot be inspected: {error.what}") from error
-    for path in request.custom_ops:
-        if not Path(path).is_file():
-            raise ConfigError(f"there is no custom-operator library {path}", hint="check --custom-ops")
-    return facts
 
 
 def default_batches(facts: ModelFacts, objective: Objective) -> tuple[int, ...]:
@@ -315,15 +247,6 @@ def _nvml() -> NvmlMonitor | None:
         return NvmlMonitor()
     except UnavailableError:
         return None  # CUDA works without NVML (containers, Jetson): its readings are n/a then
-
-
-def versions() -> dict[str, str]:
-    """Versions of what shapes a result."""
-    found = {}
-    for name in VERSIONED:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def cache_folder() -> Path:

@@ -92,7 +92,7 @@ def _run(rig: Rig, stage: _Stage, baseline: Entrant, generator: random.Random) -
     stage.kind = FailureKind.OPEN
     starting = rig.start(config, generator)
     with starting.worker as worker:
-        opened: Opened = worker.receive(timeout_s=rig.timeout_s)
+        opened: Opened = worker.receive(timeout_s=rig.opening_s(config))
         stage.kind = FailureKind.PLACEMENT
         require_placement(opened.placement, config.options.provider)
         stage.kind = FailureKind.ERROR

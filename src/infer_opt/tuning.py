@@ -17,14 +17,16 @@ from infer_opt.planning import plan_of
 from infer_opt.presets import PER_LAYER, Preset
 from infer_opt.racing import Race, race
 from infer_opt.reports.documents import tuning_document
+from infer_opt.request import Request
 from infer_opt.results import Caution, Frontier, Note, Progress, Search, Trial, TrialResult, Tuning
 from infer_opt.rig import Rig
 from infer_opt.screening import costs_of, screen
 from infer_opt.search.knee import open_search
 from infer_opt.search.quiet import stock_levels
-from infer_opt.search.space import candidates, stock
+from infer_opt.search.space import candidates
 from infer_opt.search.strategies import Problem, open_strategy
-from infer_opt.setting_up import Request, Setup, cache_folder, scratch_folder, set_up
+from infer_opt.search.surroundings import stock
+from infer_opt.setting_up import Setup, cache_folder, scratch_folder, set_up
 from infer_opt.stats.confirm import DEFAULT_ROUNDS, LOOKS
 from infer_opt.stats.levels import quiet_level
 from infer_opt.store.database import Store

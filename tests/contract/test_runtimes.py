@@ -12,12 +12,13 @@ from onnx import helper
 
 import zoo
 import zoo_refused
-from infer_opt.config import GraphLevel, Provider, SessionOptions, Spin
+from infer_opt.config import NATIVE, Provider, SessionOptions, Spin
 from infer_opt.errors import ModelError, UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.models.inputs import fixed_batch, synthesise
 from infer_opt.models.inspecting import inspect
 from infer_opt.protocols import Runtime, Session
+from infer_opt.recipes import GraphLevel
 from infer_opt.runtimes import RUNTIMES, open_runtime
 
 ATOL = 1e-5
@@ -35,9 +36,30 @@ def installed(name: str) -> Runtime:
     return runtime
 
 
+class OnTorch:
+    """PyTorch behind the names of the zoo: it opens the same model as an exported program in the ONNX file's place."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.name = runtime.name
+        self.version, self.providers, self.why_not = runtime.version, runtime.providers, runtime.why_not
+        self._runtime = runtime
+
+    def open(self, artefact: Path, options: SessionOptions) -> Session:
+        import torch_zoo
+
+        is_model = artefact.is_file() and artefact.stem != "model"  # which is what tests call files that are none
+        if is_model and artefact.stem not in torch_zoo.MODELS:
+            pytest.skip(f"PyTorch reads no ONNX, and its zoo has no {artefact.stem}")
+        if is_model:
+            artefact = artefact.with_suffix(".pt2")
+            artefact.write_bytes(torch_zoo.archive(artefact.stem))
+        return self._runtime.open(artefact, options)
+
+
 @pytest.fixture(params=sorted(RUNTIMES))
 def runtime(request: pytest.FixtureRequest) -> Runtime:
-    return installed(request.param)
+    found = installed(request.param)
+    return OnTorch(found) if request.param == NATIVE else found
 
 
 @pytest.fixture
@@ -182,6 +204,7 @@ def test_every_field_that_applies_to_the_cpu_is_among_the_knobs() -> None:
         "provider",
         "custom_ops",
         "bf16",  # another precision: it has a test of its own
+        "compiled",  # takes a compiler and a minute: it has tests of its own
         "cuda_graph",
         "cudnn_search",
         "tf32",

@@ -9,8 +9,9 @@ from fakes import make_result
 from infer_opt.config import Provider, SessionOptions, TrialConfig
 from infer_opt.protocols import Strategy
 from infer_opt.results import FailureKind, Trial, TrialFailure, TrialResult
-from infer_opt.search.space import Surroundings, candidates
+from infer_opt.search.space import candidates
 from infer_opt.search.strategies import Problem, open_strategy
+from infer_opt.search.surroundings import Surroundings
 
 SPACE = candidates(
     Surroundings(

@@ -3,18 +3,10 @@
 import math
 from dataclasses import replace
 
-from infer_opt.config import (
-    Calibration,
-    Objective,
-    Provider,
-    Quantisation,
-    Recipe,
-    SessionOptions,
-    Shape,
-    Spin,
-    TrialConfig,
-)
+from infer_opt.config import Objective, Provider, SessionOptions, Shape, Spin, TrialConfig
 from infer_opt.facts import Gpu, MachineFacts, ModelFacts, TensorSpec
+from infer_opt.plans import LoadPoint, Plan
+from infer_opt.recipes import Calibration, Quantisation, Recipe
 from infer_opt.results import (
     Benchmark,
     Block,
@@ -26,12 +18,10 @@ from infer_opt.results import (
     Finding,
     Frontier,
     LayerCost,
-    LoadPoint,
     Note,
     OutputParity,
     Parity,
     Placement,
-    Plan,
     PrecisionPoint,
     Quantile,
     Readings,

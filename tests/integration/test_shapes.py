@@ -12,8 +12,9 @@ import infer_opt.setting_up
 import infer_opt.tuning
 import zoo
 from driving import Home, shape_bound
-from infer_opt.config import Recipe, TrialConfig
+from infer_opt.config import TrialConfig
 from infer_opt.errors import ModelError
+from infer_opt.recipes import Recipe
 from quiet import watch_nothing
 
 

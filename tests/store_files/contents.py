@@ -6,17 +6,8 @@ still be opened.
 
 import sys
 
-from infer_opt.config import (
-    Calibration,
-    GraphLevel,
-    Provider,
-    Quantisation,
-    Recipe,
-    SessionOptions,
-    Spin,
-    TrialConfig,
-    WeightType,
-)
+from infer_opt.config import Provider, SessionOptions, Spin, TrialConfig
+from infer_opt.recipes import Calibration, GraphLevel, Quantisation, Recipe, WeightType
 from infer_opt.results import (
     Block,
     Caution,

@@ -13,12 +13,14 @@ from fakes import MACHINE, MODEL, MS, World, make_rig
 from infer_opt import bundle
 from infer_opt.benchmarking import MOST_PROCESSES, NO_CLAIM, bench
 from infer_opt.budget import Budget
-from infer_opt.config import Objective, Provider, Quantisation, Recipe, SessionOptions, TrialConfig, Workload
+from infer_opt.config import Objective, Provider, SessionOptions, TrialConfig, Workload
 from infer_opt.errors import ConfigError, EvidenceError, ModelError, UnavailableError
 from infer_opt.preparing import Prepared
+from infer_opt.recipes import Quantisation, Recipe
+from infer_opt.request import Request
 from infer_opt.results import Benchmark, Caution, Parity, Progress, Verdict
-from infer_opt.search.space import Surroundings
-from infer_opt.setting_up import Request, Setup
+from infer_opt.search.surroundings import Surroundings
+from infer_opt.setting_up import Setup
 from infer_opt.workers.messages import Check, Measure, Open
 from infer_opt.workers.process import WorkerError
 from infer_opt.workers.rounds import Watch, never_disturbed
@@ -42,7 +44,7 @@ class Bench:
         self.facts = MODEL
         self.machine = dataclasses.replace(MACHINE, isa=("avx2",))
 
-    def _set_up(self, request: Request, *rest: object, budget_s: float) -> Setup:
+    def _set_up(self, request: Request, *rest: object, budget_s: float, exports: bool) -> Setup:
         self.requests.append(request)
         rig = make_rig(self.world, watch=self.watch, facts=self.facts, model=request.model, machine=self.machine)
         batches = request.batches
@@ -438,3 +440,31 @@ def test_a_bundle_from_elsewhere_is_measured_with_the_cautions_that_load_gives(t
 
     assert cautions(found) >= {Caution.OTHER_MACHINE, Caution.OTHER_RUNTIME}
     assert Caution.OTHER_RUNTIME in cautions(alone)
+
+
+# PyTorch models
+
+EAGER = TrialConfig(runtime="torch")
+
+
+def test_the_onnx_winner_of_a_pytorch_model_is_compared_with_the_program_in_its_bundle(table: Bench) -> None:
+    kept = table.model("kept.pt2")
+    table.facts = dataclasses.replace(MODEL, content_hash="a program's, not that of its ONNX file")
+
+    found = table.run(table.bundle(STOCK, baseline=EAGER, default=(kept,)))
+
+    assert table.requests[0].model.parts[-2:] == ("default", "model.pt2")
+    assert table.requests[0].runtime == "torch"
+    assert found.reference_trial is not None
+    assert found.reference_trial.config == EAGER
+
+
+def test_a_program_is_opened_by_pytorch(table: Bench) -> None:
+    found = table.run(table.model("net.pt2"))
+
+    assert found.trial.config == EAGER
+
+
+def test_a_function_is_measured_by_its_bundle_alone(table: Bench) -> None:
+    with pytest.raises(ConfigError, match="is a function"):
+        bench(Request(model=Path("nets:make_net")), None, budget=Budget(total_s=1.0), show=lambda progress: None)

@@ -19,11 +19,12 @@ import infer_opt
 import zoo
 from fakes import MODEL
 from infer_opt.bundle import BundleWarning, Contents, Manifest, check_target, foreign, is_bundle, read, write
-from infer_opt.config import GraphLevel, Provider, Quantisation, Recipe, SessionOptions, TrialConfig, Workload
+from infer_opt.config import Provider, SessionOptions, TrialConfig, Workload
 from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.machine.cpu import isa
 from infer_opt.models.feeds import load_feeds, save_feeds
 from infer_opt.models.inspecting import inspect
+from infer_opt.recipes import GraphLevel, Quantisation, Recipe
 from infer_opt.results import Caution
 from infer_opt.runtimes import open_runtime
 from infer_opt.transforms.apply import build

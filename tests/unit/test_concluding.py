@@ -18,10 +18,11 @@ from infer_opt.concluding import (
     is_complete,
     settled_race,
 )
-from infer_opt.config import Provider, Quantisation, Recipe, SessionOptions, TrialConfig, Workload
+from infer_opt.config import Provider, SessionOptions, TrialConfig, Workload
 from infer_opt.confirming import Confirmation, Epoch
 from infer_opt.preparing import Prepared
 from infer_opt.racing import Race
+from infer_opt.recipes import Quantisation, Recipe
 from infer_opt.results import (
     Block,
     Caution,
@@ -37,7 +38,7 @@ from infer_opt.results import (
     Verdict,
 )
 from infer_opt.rig import BASELINE, CLONE, Limits
-from infer_opt.search.space import Surroundings
+from infer_opt.search.surroundings import Surroundings
 from infer_opt.setting_up import Setup
 from infer_opt.trials import Stock
 

@@ -3,25 +3,14 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from infer_opt.config import (
-    Calibration,
-    GraphLevel,
-    Provider,
-    Quantisation,
-    Recipe,
-    Rewriter,
-    SessionOptions,
-    Spin,
-    TrialConfig,
-    WeightOnly,
-    WeightType,
-    Workload,
-)
+from infer_opt.config import Compilation, Provider, SessionOptions, Spin, TrialConfig, Workload
 from infer_opt.errors import ConfigError
+from infer_opt.recipes import Calibration, GraphLevel, Quantisation, Recipe, Rewriter, WeightOnly, WeightType
 
 STATIC = Quantisation(
     calibration=Calibration.ENTROPY, per_channel=True, reduce_range=True, weight_type=WeightType.UINT8
@@ -143,6 +132,7 @@ def test_every_field_counts_in_the_key() -> None:
             "graph_level": GraphLevel.NONE,
             "flush_denormals": True,
             "bf16": True,
+            "compiled": Compilation.DEFAULT,
             "custom_ops": ("a.so",),
             "cuda_graph": True,
             "cudnn_search": "heuristic",
@@ -280,3 +270,19 @@ def test_the_kind_of_a_quantisation_says_what_it_needs_and_where_it_may_be_wrong
     ]  # fmt: skip
     assert [way.may_saturate for way in (dynamic, static, weights)] == [True, False, False]
     assert Quantisation(weight_only=WeightOnly(bits=8)).may_saturate
+
+
+def test_compiling_changes_no_key_of_what_is_not_compiled() -> None:
+    assert "compiled" not in TrialConfig().to_dict()["options"]
+    compiled = TrialConfig(options=SessionOptions(compiled=Compilation.MAX_AUTOTUNE), runtime="torch")
+    assert TrialConfig.from_dict(json.loads(json.dumps(compiled.to_dict()))) == compiled
+    assert compiled.label == "compiled max-autotune · torch"
+
+
+def test_beside_pytorch_what_onnx_runtime_runs_is_called_by_its_name() -> None:
+    stock, onnx = TrialConfig(runtime="torch"), TrialConfig()
+    one = replace(onnx, options=SessionOptions(intra_threads=1))
+
+    assert [config.label_beside(stock) for config in (stock, onnx, one)] == ["stock", "onnx", "1 thread · onnx"]
+    assert replace(stock, options=one.options).label_beside(stock) == "1 thread · torch"
+    assert [config.label_beside(onnx) for config in (stock, onnx, one)] == ["torch", "stock", "1 thread"]

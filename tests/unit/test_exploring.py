@@ -6,11 +6,13 @@ import pytest
 
 from fakes import World, make_rig
 from infer_opt import exploring
-from infer_opt.config import Calibration, Provider, Quantisation, Recipe
+from infer_opt.config import Provider
 from infer_opt.errors import ModelError
 from infer_opt.exploring import LEAST_S, OFFERED, explore, offered, refuted
+from infer_opt.recipes import Calibration, Quantisation, Recipe
 from infer_opt.results import Frontier, PrecisionPoint
-from infer_opt.search.space import Surroundings, candidates, explorable
+from infer_opt.search.space import candidates, explorable
+from infer_opt.search.surroundings import Surroundings
 
 SURROUNDINGS = Surroundings(
     providers=(Provider.CPU,),

@@ -8,13 +8,14 @@ import onnx
 import pytest
 
 import zoo
-from infer_opt.config import Buckets, Recipe, SessionOptions, Workload
+from infer_opt.config import SessionOptions, Workload
 from infer_opt.errors import ModelError
 from infer_opt.facts import ModelFacts, TensorSpec
 from infer_opt.models.inspecting import inspect
 from infer_opt.padding import PaddedSession, padded
 from infer_opt.parity import compare
 from infer_opt.protocols import Array, Feeds, Session
+from infer_opt.recipes import Buckets, Recipe
 from infer_opt.runtimes.onnx import OnnxRuntime
 from infer_opt.transforms.apply import build
 

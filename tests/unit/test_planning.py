@@ -4,10 +4,12 @@ import pytest
 
 from fakes import MODEL, MS, PASSED, World, make_readings, make_result, make_rig
 from infer_opt import planning
-from infer_opt.config import Objective, Quantisation, Recipe, SessionOptions, TrialConfig
+from infer_opt.config import Objective, SessionOptions, TrialConfig
 from infer_opt.machine.cores import HardwareThread
 from infer_opt.planning import LANES, max_wait_s, plan_of, points
-from infer_opt.results import FailureKind, Plan, Trial, TrialFailure, TrialResult
+from infer_opt.plans import Plan
+from infer_opt.recipes import Quantisation, Recipe
+from infer_opt.results import FailureKind, Trial, TrialFailure, TrialResult
 from infer_opt.rig import Limits
 
 STOCK = TrialConfig()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import zoo
-from infer_opt.config import Calibration, Quantisation, Recipe, WeightOnly, Workload
+from infer_opt.config import Workload
 from infer_opt.errors import ModelError
 from infer_opt.models.feeds import save_feeds
 from infer_opt.precision import explore, time_by_layer
+from infer_opt.recipes import Calibration, Quantisation, Recipe, WeightOnly
 from infer_opt.results import Frontier
 from infer_opt.transforms.layers import Layer
 

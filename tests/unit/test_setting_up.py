@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 
 from fakes import MACHINE, MODEL, World, make_rig
-from infer_opt.config import Objective, Provider, Rewriter, Shape, Workload
+from infer_opt.config import Objective, Provider, Shape, Workload
 from infer_opt.errors import ConfigError, EvidenceError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import ModelFacts
 from infer_opt.preparing import Availability, Prepared
+from infer_opt.recipes import Rewriter
+from infer_opt.request import Request, versions
 from infer_opt.results import Caution, Note
 from infer_opt.rig import Limits
 from infer_opt.setting_up import (
-    Request,
     Setup,
     cache_folder,
     choose_providers,
     default_batches,
-    inspect_model,
     scratch_folder,
     set_up,
-    versions,
 )
+from infer_opt.taking import inspect_model
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.workers.process import WorkerError
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from fakes import MB, MS, PASSED, FakeRig, World, make_readings, make_result, make_rig
-from infer_opt.config import Provider, Quantisation, Recipe, SessionOptions, TrialConfig
+from infer_opt.config import Provider, SessionOptions, TrialConfig
 from infer_opt.errors import ConfigError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.measure import WarmUp
+from infer_opt.recipes import Quantisation, Recipe
 from infer_opt.results import (
     Block,
     Caution,

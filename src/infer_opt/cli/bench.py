@@ -50,7 +50,7 @@ def command(
     from infer_opt.cli.progress import shown
     from infer_opt.presets import parse_duration
     from infer_opt.reports.benchmark import render
-    from infer_opt.setting_up import Request
+    from infer_opt.request import Request
 
     time = Budget(total_s=parse_duration(budget))
     sizes, distributions = parse_dims(dims)

@@ -20,7 +20,7 @@ def command(form: str) -> None:
     from infer_opt.machine.describe import describe
     from infer_opt.monitors.nvml import gpus
     from infer_opt.reports.findings import render
-    from infer_opt.setting_up import versions
+    from infer_opt.request import versions
 
     findings = diagnose()
     click.echo(render(findings, describe(gpus=gpus(), versions=versions()), form))

@@ -103,15 +103,20 @@ def command(
 ) -> None:
     """Find the fastest configuration of MODEL that is proven faster than stock and agrees with it.
 
+    MODEL is an ONNX file; or a PyTorch model: a program that torch.export.save wrote (.pt2), or a function of yours,
+    package.module:function or file.py:function, that returns a module and example inputs. The function is called: its
+    code, and that of its file, is run as it is. A pickle (.pt, .pth) is never loaded.
+
     The answer is a bundle: a directory that infer_opt.load opens exactly as it was measured. Where nothing is proven
     faster, the bundle holds the stock configuration, and the report says why.
     """
     from infer_opt.budget import Budget
     from infer_opt.cli.progress import shown
+    from infer_opt.facts import model_name
     from infer_opt.presets import load_preset, parse_duration
     from infer_opt.reports.tuning import render
+    from infer_opt.request import Request
     from infer_opt.rig import Limits
-    from infer_opt.setting_up import Request
     from infer_opt.tuning import Errand, tune
 
     chosen = load_preset(preset)
@@ -139,7 +144,7 @@ def command(
     errand = Errand(
         request=request,
         preset=chosen,
-        out=out or Path(f"{model.stem}-tuned"),
+        out=out or Path(f"{model_name(str(model))}-tuned"),
         force=force,
         resume=resume,
         keep_default=keep_default,

@@ -116,7 +116,7 @@ def _is_known(column: Column, rows: Sequence[Row]) -> bool:
 
 
 def _label(row: Row) -> str:
-    return row.config.label + " *" * row.on_pareto_front
+    return row.label + " *" * row.on_pareto_front
 
 
 def _speedup(row: Row) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from infer_opt.config import TrialConfig
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.reports.rows import Row, rows, screen_speedup
 from infer_opt.results import (
@@ -40,7 +41,7 @@ def tuning_document(tuning: Tuning) -> dict[str, Any]:
         "reason": tuning.reason,
         "objective": tuning.objective,
         "speedup": _speedup(tuning.comparison),
-        "comparison": _comparison(tuning.comparison),
+        "comparison": _comparison(tuning.comparison, tuning.baseline.config),
         "baseline": next(_row(row) for row in trials if row.is_baseline),
         "winner": next(_row(row) for row in trials if row.config == tuning.winner.config),
         "trials": [_row(row) for row in trials],
@@ -77,7 +78,7 @@ def benchmark_document(benchmark: Benchmark) -> dict[str, Any]:
         "reference": benchmark.reference,
         "verdict": None if benchmark.comparison is None else benchmark.comparison.verdict,
         "speedup": _speedup(benchmark.comparison),
-        "comparison": _comparison(benchmark.comparison),
+        "comparison": _comparison(benchmark.comparison, None),
         "median_ns": benchmark.median_ns,
         "processes": benchmark.processes or None,
         "claim": benchmark.claim,
@@ -103,6 +104,7 @@ def machine_document(machine: MachineFacts) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     return {
         **_trial(row.trial),
+        "label": row.label,
         "fate": row.fate,
         "reason": row.reason,
         "on_pareto_front": row.on_pareto_front,
@@ -156,12 +158,12 @@ def _speedup(comparison: Comparison | None) -> dict[str, float] | None:
     }
 
 
-def _comparison(comparison: Comparison | None) -> dict[str, Any] | None:
+def _comparison(comparison: Comparison | None, stock: TrialConfig | None) -> dict[str, Any] | None:
     if comparison is None:
         return None
     return {
         "key": comparison.config.key,
-        "label": comparison.config.label,
+        "label": comparison.config.label if stock is None else comparison.config.label_beside(stock),
         "verdict": comparison.verdict,
         "confidence": comparison.speedup.confidence,
         "remeasure_confidence": comparison.remeasure.confidence,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from tabulate import SEPARATING_LINE, tabulate
 
+from infer_opt.plans import LoadPoint, Plan
 from infer_opt.reports.columns import broken, escaped
 from infer_opt.reports.quantities import NOT_KNOWN, duration, number, ratio, time_unit
 from infer_opt.reports.sentences import one_line, wrapped
-from infer_opt.results import LoadPoint, Plan
 
 TITLE = "Throughput against latency"
 _LABEL_WIDTH = 44

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from infer_opt.config import TrialConfig
 from infer_opt.reports.columns import broken
 from infer_opt.reports.quantities import percent, ratio, ratio_and_interval
 from infer_opt.reports.rows import Row, rows
@@ -60,7 +61,11 @@ def draw(tuning: Tuning) -> str:
 
     title, plot_top = _title(tuning)
     comparison = tuning.comparison
-    claim = [] if comparison is None else [_section(_claim_title(tuning, comparison)), _claim(comparison, scale)]
+    claim = (
+        []
+        if comparison is None
+        else [_section(_claim_title(tuning, comparison)), _claim(comparison, tuning.baseline.config, scale)]
+    )
     screen = [_section("The screen: first estimates, not claims")]
     screen += [_trial(row, scale, colours[_class(row)]) for row in shown]
     plot, bottom = _stacked([*claim, *screen], plot_top + _GAP)
@@ -120,14 +125,15 @@ def _claim_title(tuning: Tuning, comparison: Comparison) -> str:
     return f"{who}, from fresh processes"
 
 
-def _claim(comparison: Comparison, scale: _Scale) -> _Band:
+def _claim(comparison: Comparison, stock: TrialConfig, scale: _Scale) -> _Band:
     speedup, again = comparison.speedup, comparison.remeasure
     colour = _WINNER if comparison.verdict is Verdict.FASTER else _OTHERS[0]
     value, interval = ratio_and_interval(speedup)
+    label = comparison.config.label_beside(stock)
 
     def drawn(y: float) -> list[str]:
         return [
-            *_label(y, comparison.config.label, weight=600),
+            *_label(y, label, weight=600),
             _line(scale.x(again.low), y, scale.x(again.high), y, colour=colour, width=1.5),
             _line(scale.x(speedup.low), y, scale.x(speedup.high), y, colour=colour, width=7, opacity=0.35),
             _dot(scale.x(speedup.value), y, colour, radius=6),
@@ -135,7 +141,7 @@ def _claim(comparison: Comparison, scale: _Scale) -> _Band:
             _text(_FATES_LEFT, y + 4, interval, colour=_FAINT),
         ]
 
-    return _Band(height=_row_height(comparison.config.label), drawn=drawn)
+    return _Band(height=_row_height(label), drawn=drawn)
 
 
 def _trial(row: Row, scale: _Scale, colour: str) -> _Band:
@@ -144,14 +150,14 @@ def _trial(row: Row, scale: _Scale, colour: str) -> _Band:
 
     def drawn(y: float) -> list[str]:
         return [
-            *_label(y, row.config.label, weight=weight),
+            *_label(y, row.label, weight=weight),
             _line(scale.x(speedup.low), y, scale.x(speedup.high), y, colour=colour, width=2),
             _dot(scale.x(speedup.value), y, colour, radius=4.5),
             _text(_VALUES_LEFT, y + 4, ratio(speedup.value)),
             _text(_FATES_LEFT, y + 4, _shortened(one_line(row.fate), _WIDTH - _MARGIN - _FATES_LEFT), colour=_FAINT),
         ]
 
-    return _Band(height=_row_height(row.config.label), drawn=drawn)
+    return _Band(height=_row_height(row.label), drawn=drawn)
 
 
 def _failure(row: Row) -> _Band:
@@ -159,12 +165,12 @@ def _failure(row: Row) -> _Band:
 
     def drawn(y: float) -> list[str]:
         return [
-            *_label(y, row.config.label, colour=_FAINT),
+            *_label(y, row.label, colour=_FAINT),
             _cross(_PLOT_LEFT + 6, y),
             _text(_PLOT_LEFT + 20, y + 4, _shortened(f"{kind}: {one_line(row.reason)}", 570), colour=_FAILED),
         ]
 
-    return _Band(height=_row_height(row.config.label), drawn=drawn)
+    return _Band(height=_row_height(row.label), drawn=drawn)
 
 
 def _notes(comparison: Comparison | None, trials: int, failures: int) -> list[str]:

@@ -11,7 +11,10 @@ _NORMAL_95 = 1.96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One trial, with its place in the tuning. `speedup` is the estimate of the screen, paired with the baseline."""
+    """One trial, with its place in the tuning. `speedup` is the estimate of the screen, paired with the baseline.
+
+    `label` is the configuration for people, beside that baseline.
+    """
 
     trial: Trial
     fate: str
@@ -20,6 +23,7 @@ class Row:
     is_baseline: bool
     is_winner: bool
     speedup: Estimate | None
+    label: str
 
     @property
     def config(self) -> TrialConfig:
@@ -86,9 +90,10 @@ def _row(standing: Standing, tuning: Tuning) -> Row:
         is_baseline=trial.config == tuning.baseline.config,
         is_winner=tuning.verdict is TuningVerdict.FASTER and trial.config == tuning.winner.config,
         speedup=screen_speedup(trial),
+        label=trial.config.label_beside(tuning.baseline.config),
     )
 
 
 def _order(row: Row) -> tuple[bool, bool, float, str]:
     relative_time = row.trial.log_ratio if isinstance(row.trial, TrialResult) else 0.0
-    return row.failed, not row.is_winner, relative_time, row.config.label
+    return row.failed, not row.is_winner, relative_time, row.label

@@ -4,8 +4,9 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
-from infer_opt.config import Objective, Recipe
+from infer_opt.config import Objective, TrialConfig
 from infer_opt.facts import MachineFacts
+from infer_opt.recipes import Recipe
 from infer_opt.reports.quantities import agreement, elapsed, number, percent, ratio_and_interval, size
 from infer_opt.reports.rows import Row
 from infer_opt.results import (
@@ -17,7 +18,6 @@ from infer_opt.results import (
     Note,
     Parity,
     Search,
-    Trial,
     Tuning,
     TuningVerdict,
 )
@@ -70,22 +70,22 @@ def evidence(comparison: Comparison) -> str:
     )
 
 
-def challenge(comparison: Comparison) -> str:
+def challenge(comparison: Comparison, stock: TrialConfig) -> str:
     """What became of the best challenger, where stock is handed back: `no spin came to 1.003x [0.998 to 1.008]`."""
     value, interval = ratio_and_interval(comparison.speedup)
-    return f"The best challenger, {comparison.config.label}, came to {value} [{interval}]: {comparison.verdict}."
+    label = comparison.config.label_beside(stock)
+    return f"The best challenger, {label}, came to {value} [{interval}]: {comparison.verdict}."
 
 
-def changes(trial: Trial) -> list[tuple[str, str]]:
-    """What differs from stock: `model`, `inputs`, `session`, `batch` -> how."""
-    config = trial.config
+def changes(config: TrialConfig, stock: TrialConfig) -> list[tuple[str, str]]:
+    """What differs from stock: `model`, `inputs`, `session`, `batch`, `at once`, `runtime` -> how."""
     file = replace(config.recipe, buckets=())
     found = [] if file.is_stock else [("model", file.label)]
     found += [("inputs", replace(Recipe(), buckets=config.recipe.buckets).label)] * bool(config.recipe.buckets)
     found += [("session", config.options.label)] * (config.options.label != "stock settings")
     found += [("batch", str(config.batch))] * (config.batch != 1)
     found += [("at once", f"{config.instances} instances")] * (config.instances != 1)
-    return found + [("runtime", config.runtime)] * (config.runtime != "onnx")
+    return found + [("runtime", config.runtime)] * (config.runtime != stock.runtime)
 
 
 def graph_changes(found: Changes) -> str:
@@ -182,7 +182,7 @@ def grouped_reasons(rows: Sequence[Row]) -> list[str]:
     """One line for each reason, with the configurations that it holds for, in the order of the rows."""
     groups: dict[str, list[str]] = {}
     for row in rows:
-        groups.setdefault(one_line(row.reason) or one_line(row.fate), []).append(row.config.label)
+        groups.setdefault(one_line(row.reason) or one_line(row.fate), []).append(row.label)
     return [f"{_names(labels)}: {reason}" for reason, labels in groups.items()]
 
 

@@ -53,8 +53,10 @@ def markdown(tuning: Tuning) -> str:
     """A page with every trial and every reason."""
     trials = rows(tuning)
     winner = tuning.winner
-    changed = "; ".join(f"{what}: {how}" for what, how in sentences.changes(winner)) or "nothing (stock settings)"
-    answer = [("winner", f"`{winner.config.label}`"), ("changed", changed), *_graph(tuning)]
+    stock = tuning.baseline.config
+    found = sentences.changes(winner.config, stock)
+    changed = "; ".join(f"{what}: {how}" for what, how in found) or "nothing (stock settings)"
+    answer = [("winner", f"`{winner.config.label_beside(stock)}`"), ("changed", changed), *_graph(tuning)]
     answer += [("parity", sentences.parity_sentence(winner.parity))]
     parts = [
         *(f"> **{columns.escaped(note)}**" for note in sentences.fallback_notes(tuning.notes)),
@@ -98,12 +100,16 @@ def _answer(tuning: Tuning) -> list[str]:
 def _evidence(tuning: Tuning) -> list[str]:
     if tuning.comparison is None:
         return []
-    challenge = [] if tuning.verdict is TuningVerdict.FASTER else [sentences.challenge(tuning.comparison)]
+    challenge = (
+        []
+        if tuning.verdict is TuningVerdict.FASTER
+        else [sentences.challenge(tuning.comparison, tuning.baseline.config)]
+    )
     return [*challenge, sentences.evidence(tuning.comparison)]
 
 
 def _winner(tuning: Tuning) -> list[str]:
-    changes = sentences.changes(tuning.winner)
+    changes = sentences.changes(tuning.winner.config, tuning.baseline.config)
     title = "Winner, as it differs from stock" if changes else "Handed back: the stock settings"
     lines = [*changes, *_graph(tuning), ("parity", sentences.parity_sentence(tuning.winner.parity))]
     return [title, *(f"  {what:8} {how}" for what, how in lines)]
@@ -200,7 +206,7 @@ def _bundle(tuning: Tuning) -> list[str]:
 def _cells(row: Row) -> dict[str, object]:
     speedup, parity = row.speedup, row.trial.parity
     return {
-        "configuration": row.config.label,
+        "configuration": row.label,
         "key": row.config.key,
         "fate": sentences.one_line(row.fate),
         "reason": sentences.one_line(row.reason),

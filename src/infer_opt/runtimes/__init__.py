@@ -10,6 +10,7 @@ from infer_opt.protocols import Runtime
 RUNTIMES = {
     "onnx": ("infer_opt.runtimes.onnx", "OnnxRuntime"),
     "openvino": ("infer_opt.runtimes.openvino", "OpenVinoRuntime"),
+    "torch": ("infer_opt.runtimes.torch", "TorchRuntime"),
 }
 
 # Engines that are compared with the runtime that was asked for where they are installed: name -> distribution on PyPI.

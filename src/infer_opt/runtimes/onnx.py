@@ -12,10 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from infer_opt.config import GraphLevel, Provider, SessionOptions, Spin
+from infer_opt.config import Provider, SessionOptions, Spin
 from infer_opt.errors import InferOptError, ModelError, UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.protocols import Array, Feeds, Session
+from infer_opt.recipes import GraphLevel
 from infer_opt.results import Placement
 from infer_opt.runtimes import PROVIDER_NAMES
 from infer_opt.runtimes.cuda_graphs import CudaGraphs
@@ -102,6 +103,8 @@ class OnnxRuntime:
         library = self._library
         if options.bf16:
             raise UnavailableError("ONNX Runtime has no bfloat16 mode for float32 models", hint="leave bf16 out")
+        if options.compiled is not None:
+            raise UnavailableError("ONNX Runtime compiles no models", hint="leave compiled out")
         settings = _session_options(library, options)
         if profile is not None:
             settings.enable_profiling, settings.profile_file_prefix = True, str(profile)

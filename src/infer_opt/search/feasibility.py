@@ -5,7 +5,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from infer_opt.config import Recipe, Route, TrialConfig
+from infer_opt.config import Route, TrialConfig
+from infer_opt.recipes import Recipe
 from infer_opt.results import FailureKind, Trial, TrialResult
 
 USUALLY = 0.9  # of trials give a result, before anything was seen

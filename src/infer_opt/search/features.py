@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infer_opt.config import Quantisation, Recipe, SessionOptions, TrialConfig
+from infer_opt.config import SessionOptions, TrialConfig
+from infer_opt.recipes import Quantisation, Recipe
 
 Matrix = npt.NDArray[np.float64]
 Level = Any  # of a count, a float; of a category, whatever the configuration holds: it can be hashed

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from infer_opt.config import GraphLevel, SessionOptions, TrialConfig
+from infer_opt.config import SessionOptions, TrialConfig
+from infer_opt.recipes import GraphLevel
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.belief import Belief, Space, believe
 from infer_opt.search.feasibility import hopeless

@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from infer_opt.config import Recipe, SessionOptions, TrialConfig
+from infer_opt.config import SessionOptions, TrialConfig
 from infer_opt.protocols import Strategy
+from infer_opt.recipes import Recipe
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.quiet import in_quiet
 from infer_opt.search.screen import POLISHED, best

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from infer_opt.config import Buckets, Distribution
+from infer_opt.config import Distribution
+from infer_opt.recipes import Buckets
 
 
 def paddings(distributions: Mapping[str, Distribution]) -> tuple[Buckets, ...]:

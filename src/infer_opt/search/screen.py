@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from infer_opt.config import Recipe, SessionOptions, TrialConfig
+from infer_opt.config import SessionOptions, TrialConfig
+from infer_opt.recipes import Recipe
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.quiet import in_quiet
 from infer_opt.search.space import neighbours

@@ -6,99 +6,29 @@ runtime.
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from infer_opt.config import (
-    Buckets,
+from infer_opt.config import NATIVE, Compilation, Provider, SessionOptions, Spin, TrialConfig
+from infer_opt.recipes import (
     Calibration,
     GraphLevel,
-    Objective,
-    Provider,
     Quantisation,
     Recipe,
-    Rewriter,
-    SessionOptions,
-    Spin,
-    TrialConfig,
     WeightOnly,
     WeightType,
 )
+from infer_opt.search.surroundings import Surroundings, concurrencies, stock, thread_counts
 
 HEAVY_BYTES = 200_000_000  # of weights: beyond any cache, so that reading them is most of what a call does
 FOUR_BITS = Quantisation(weight_only=WeightOnly(bits=4, block=32))
 SMOOTHING = 0.5  # alpha: the share of the spread that the weights take over
+# How torch.compile is tried. On the CPU `reduce-overhead`, which means CUDA graphs, is the default.
+COMPILED = {
+    Provider.CPU: (Compilation.DEFAULT, Compilation.MAX_AUTOTUNE),
+    Provider.CUDA: (Compilation.REDUCE_OVERHEAD, Compilation.DEFAULT, Compilation.MAX_AUTOTUNE),
+}
 WIDEST = 2000  # configurations: what a model of the space can still be asked about as a whole
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What decides which configurations make sense.
-
-    `usable_cores` is what quota and affinity leave; `dynamic_operators`, `static_operators` and `weight_operators` are
-    those of the model that could be faster with INT8 ranges found on the fly, by calibration, or with fewer bits in
-    their weights alone; `can_smooth` where activations may differ over channels, and inputs say how much; `fusable` the
-    transformer types to try. `rewriters` are libraries that rewrite graphs and are installed. `mixed` are recipes
-    between float and INT8 that were found to agree with the model, `refuted` those with all of it in INT8 that were
-    found not to; `engines` other runtimes that are installed, and run on the CPU; `paddings` the buckets to try, where
-    sizes have a distribution.
-    """
-
-    providers: tuple[Provider, ...]
-    usable_cores: float
-    physical_cores: int
-    batches: tuple[int, ...] = (1,)
-    objective: Objective = Objective.LATENCY
-    has_vnni: bool = False
-    has_bf16: bool = False
-    has_free_shapes: bool = False
-    is_mixture: bool = False
-    paddings: tuple[Buckets, ...] = ()
-    has_branches: bool = True
-    can_calibrate: bool = False
-    is_old_graph: bool = False
-    dynamic_operators: frozenset[str] = frozenset()
-    static_operators: frozenset[str] = frozenset()
-    weight_operators: frozenset[str] = frozenset()
-    weight_bytes: int = 0
-    can_smooth: bool = False
-    fusable: tuple[str, ...] = ()
-    rewriters: tuple[Rewriter, ...] = ()
-    mixed: tuple[Recipe, ...] = ()
-    refuted: tuple[Recipe, ...] = ()
-    engines: tuple[str, ...] = ()
-    custom_ops: tuple[str, ...] = ()
-
-
-def stock(surroundings: Surroundings) -> TrialConfig:
-    """The baseline: the model as given, the runtime's stock settings, the first provider and batch."""
-    options = SessionOptions(provider=surroundings.providers[0], custom_ops=surroundings.custom_ops)
-    return TrialConfig(options=options, batch=surroundings.batches[0])
-
-
-def thread_counts(surroundings: Surroundings) -> tuple[int, ...]:
-    """{1, 2, physical / 2, physical, logical} within the quota; more threads than quota are throttled, not faster."""
-    most = max(1, int(surroundings.usable_cores))
-    wanted = {1, 2, surroundings.physical_cores // 2, surroundings.physical_cores, most}
-    return tuple(sorted(count for count in wanted if 1 <= count <= most))
-
-
-def concurrencies(surroundings: Surroundings) -> tuple[tuple[int, int], ...]:
-    """(instances, threads of each) that share the physical or all hardware threads: 2, 4, 8 ... and one thread each.
-
-    For throughput on the CPU alone: a second session answers nobody sooner. Not of calls of several shapes, which
-    several sessions would not share evenly.
-    """
-    if surroundings.objective is not Objective.THROUGHPUT or Provider.CPU not in surroundings.providers:
-        return ()
-    if surroundings.is_mixture:
-        return ()
-    most = max(1, int(surroundings.usable_cores))
-    found: dict[tuple[int, int], None] = {}
-    for cores in (min(surroundings.physical_cores, most), most):
-        doubled = [2**power for power in range(1, cores.bit_length()) if 2**power < cores]
-        found |= {(instances, cores // instances): None for instances in (cores, *reversed(doubled)) if instances > 1}
-    return tuple(found)
 
 
 def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[TrialConfig, ...]:
@@ -121,14 +51,19 @@ def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[Trial
 def _usual(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
     found: list[TrialConfig] = []
     for provider in surroundings.providers:
+        native = _native(surroundings, provider) if surroundings.is_native else []
+        if not surroundings.has_onnx(provider):
+            found += native
+            continue
         recipes, options = _recipes(surroundings, provider), _options(surroundings, provider)
         plain = SessionOptions(provider=provider)
-        found += [TrialConfig(options=plain)] if provider is not surroundings.providers[0] else []
+        found += [TrialConfig(options=plain)] if native or provider is not surroundings.providers[0] else []
         elsewhere = _elsewhere(surroundings) if provider is Provider.CPU else []
         found += _interleaved(
             [TrialConfig(options=option) for option in options],
             [TrialConfig(recipe=recipe, options=plain) for recipe in recipes],
             elsewhere,
+            native,
         )
         crossed = [TrialConfig(recipe=r, options=o) for o, r in itertools.product(options, recipes)]
         side_by_side = _side_by_side(surroundings, recipes) if provider is Provider.CPU else []
@@ -148,6 +83,20 @@ def _side_by_side(surroundings: Surroundings, recipes: Sequence[Recipe]) -> list
         for recipe in (Recipe(), *recipes)
         for instances, threads in concurrencies(surroundings)
     ]
+
+
+def _native(surroundings: Surroundings, provider: Provider) -> list[TrialConfig]:
+    """PyTorch itself: compiled, as a CUDA graph, and each by its threads on the CPU."""
+    plain = SessionOptions(provider=provider)
+    compiled = [replace(plain, compiled=how) for how in COMPILED[provider]]
+    if provider is Provider.CUDA:
+        ways = [*compiled, replace(plain, cuda_graph=True)]
+    else:
+        counts = thread_counts(surroundings)
+        ways = compiled[:1] + [replace(way, intra_threads=n) for n in counts for way in (plain, compiled[0])]
+        ways += compiled[1:]
+    first = [] if provider is surroundings.providers[0] else [plain]
+    return [TrialConfig(options=way, runtime=NATIVE) for way in (*first, *ways)]
 
 
 def _elsewhere(surroundings: Surroundings) -> list[TrialConfig]:
@@ -209,7 +158,7 @@ def _options_apart(left: SessionOptions, right: SessionOptions) -> int:
 
 def _batched(found: Sequence[TrialConfig], surroundings: Surroundings) -> list[TrialConfig]:
     """Every batch size of each: batch is a knob of throughput, and part of the workload for latency."""
-    stocks = [TrialConfig(options=stock(surroundings).options, batch=batch) for batch in surroundings.batches[1:]]
+    stocks = [replace(stock(surroundings), batch=batch) for batch in surroundings.batches[1:]]
     return stocks + [replace(config, batch=batch) for config in found for batch in surroundings.batches]
 
 
@@ -227,6 +176,8 @@ def _settled(config: TrialConfig, surroundings: Surroundings) -> TrialConfig:
 
 def _crossed(surroundings: Surroundings, provider: Provider, room: int) -> list[TrialConfig]:
     """Every recipe, none included, with every combination of as many knobs as give at most `room` configurations."""
+    if not surroundings.has_onnx(provider):
+        return []
     recipes = [Recipe(), *_recipes(surroundings, provider)]
     options, found = [SessionOptions(provider=provider)], list[TrialConfig]()
     for name, values in _knobs(surroundings, provider):
@@ -321,6 +272,8 @@ def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
     Only where the CPU is the baseline, and with the runtime's own operators: layers are run one by one without others.
     """
     if surroundings.providers[0] is not Provider.CPU or surroundings.custom_ops:
+        return ()
+    if not surroundings.has_onnx(Provider.CPU):
         return ()
     fused = surroundings.fusable[0] if surroundings.fusable else None
     dynamic = [replace(recipe, fuse=fused) for recipe in _dynamic(surroundings)[:1]]

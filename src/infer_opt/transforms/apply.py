@@ -7,8 +7,9 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from infer_opt.config import Provider, Recipe, Workload
+from infer_opt.config import Provider, Workload
 from infer_opt.errors import ModelError
+from infer_opt.recipes import Recipe
 from infer_opt.transforms.cache import MANIFEST_NAME
 from infer_opt.transforms.feeds import FeedSource
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from infer_opt.config import Provider, Recipe, Workload
+from infer_opt.config import Provider, Workload
 from infer_opt.errors import ModelError, StorageError
+from infer_opt.recipes import Recipe
 from infer_opt.results import Changes
 
 MANIFEST_NAME = "artefact.json"

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from infer_opt.config import Calibration
 from infer_opt.errors import ModelError
+from infer_opt.recipes import Calibration
 from infer_opt.transforms.feeds import FeedSource, stream
 from infer_opt.transforms.model_files import opset, save
 

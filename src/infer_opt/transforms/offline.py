@@ -11,8 +11,9 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from infer_opt.config import GraphLevel, Provider
+from infer_opt.config import Provider
 from infer_opt.errors import ModelError, UnavailableError
+from infer_opt.recipes import GraphLevel
 from infer_opt.transforms.faults import step
 from infer_opt.transforms.model_files import has_external_data, is_large, load, operators
 

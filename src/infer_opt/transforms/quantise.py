@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from infer_opt.config import GraphLevel, Provider, Quantisation, WeightType
+from infer_opt.config import Provider
 from infer_opt.errors import ModelError
+from infer_opt.recipes import GraphLevel, Quantisation, WeightType
 from infer_opt.transforms.calibration import Range, calibrate
 from infer_opt.transforms.faults import step
 from infer_opt.transforms.feeds import FeedSource

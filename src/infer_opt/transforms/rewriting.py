@@ -9,8 +9,8 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from infer_opt.config import Rewriter
 from infer_opt.errors import ModelError, UnavailableError
+from infer_opt.recipes import Rewriter
 from infer_opt.transforms.changes import compare
 from infer_opt.transforms.faults import step
 from infer_opt.transforms.model_files import load, save

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from infer_opt.config import Quantisation
 from infer_opt.errors import ModelError
+from infer_opt.recipes import Quantisation
 from infer_opt.transforms.calibration import channel_maxima
 from infer_opt.transforms.feeds import FeedSource
 from infer_opt.transforms.folding import drop_dead

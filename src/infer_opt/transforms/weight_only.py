@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from infer_opt.config import WeightOnly
+from infer_opt.recipes import WeightOnly
 from infer_opt.transforms.folding import drop_dead
 from infer_opt.transforms.model_files import CONTRIB_DOMAIN
 

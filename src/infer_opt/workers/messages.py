@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from infer_opt.config import Buckets, SessionOptions
+from infer_opt.config import SessionOptions
 from infer_opt.facts import TensorSpec
 from infer_opt.measure import WarmUpPlan
+from infer_opt.recipes import Buckets
 from infer_opt.results import Placement
 
 

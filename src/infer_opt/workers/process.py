@@ -25,7 +25,8 @@ LOOK_EVERY_S = 0.1
 GRACE_S = 2.0
 
 # numpy's own thread pools would compete with the session's; ONNX Runtime does not read these.
-THREAD_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+NUMPY_POOL = {"OPENBLAS_NUM_THREADS": "1"}
+THREAD_ENVIRONMENT = NUMPY_POOL | {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 TAIL_BYTES = 4000
 
 
@@ -57,9 +58,10 @@ class WorkerProcess:
     Arguments:
         generator: the source of the environment's random padding (Mytkowicz 2009: its size shifts the stack).
         cap_bytes: resident memory above which the worker is killed; None for no cap.
+        own_pools: leave OpenMP and MKL to the library that runs there: PyTorch takes its threads from them.
     """
 
-    def __init__(self, generator: random.Random, *, cap_bytes: int | None = None) -> None:
+    def __init__(self, generator: random.Random, *, cap_bytes: int | None = None, own_pools: bool = False) -> None:
         ours, theirs = socket.socketpair()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
         padding = {"INFER_OPT_PADDING": "x" * generator.randrange(PADDING_BYTES)}
@@ -71,7 +73,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                env=os.environ | THREAD_ENVIRONMENT | padding,
+                env=os.environ | (NUMPY_POOL if own_pools else THREAD_ENVIRONMENT) | padding,
                 # A Ctrl-C at the terminal goes to the tuner, which ends its workers in order.
                 start_new_session=True,
             )

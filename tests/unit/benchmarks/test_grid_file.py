@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from benchmarks.grid_file import Grid, RecordedFailure, centres, load, save
 
-from infer_opt.config import Provider, Quantisation, Recipe
+from infer_opt.config import Provider
 from infer_opt.errors import StorageError
+from infer_opt.recipes import Quantisation, Recipe
 from infer_opt.results import FailureKind
-from infer_opt.search.space import Surroundings, candidates, stock
+from infer_opt.search.space import candidates
+from infer_opt.search.surroundings import Surroundings, stock
 
 SURROUNDINGS = Surroundings(
     providers=(Provider.CPU,), usable_cores=2.0, physical_cores=2, dynamic_operators=frozenset({"MatMul"})

@@ -12,9 +12,10 @@ from benchmarks.grid_journal import Journal, open_journal, pack
 from benchmarks.grids import affordable, quiet_enough, record_grid, round_costs, waiting
 
 from fakes import MB, MS, FakeRig, World, make_readings, make_result, make_rig
-from infer_opt.config import Quantisation, Recipe, SessionOptions, TrialConfig
+from infer_opt.config import SessionOptions, TrialConfig
 from infer_opt.errors import ConfigError, ModelError
 from infer_opt.measure import WarmUp
+from infer_opt.recipes import Quantisation, Recipe
 from infer_opt.results import Block, FailureKind, OutputParity, Parity
 from infer_opt.trials import Stock
 from infer_opt.workers.messages import Check, Measure, Open, Warm

@@ -23,7 +23,7 @@ from infer_opt.budget import Budget
 from infer_opt.config import Provider, SessionOptions, TrialConfig, Workload
 from infer_opt.preparing import Prepared
 from infer_opt.protocols import Session
-from infer_opt.search.space import Surroundings
+from infer_opt.search.surroundings import Surroundings
 from infer_opt.setting_up import Setup
 from infer_opt.workers.messages import Call
 from infer_opt.workers.process import WorkerProcess

@@ -8,9 +8,10 @@ from benchmarks import calls, precision
 from benchmarks.precision import draw, fastest, parse, rows, targets_of, uniform
 
 from fakes import make_result
-from infer_opt.config import Calibration, Provider, Quantisation, Recipe, TrialConfig
+from infer_opt.config import Provider, TrialConfig
+from infer_opt.recipes import Calibration, Quantisation, Recipe
 from infer_opt.results import FailureKind, TrialFailure
-from infer_opt.search.space import Surroundings
+from infer_opt.search.surroundings import Surroundings
 
 MIXED = TrialConfig(recipe=Recipe(quantise=Quantisation(per_channel=True, floats=("head",))))
 WHOLE = TrialConfig(recipe=Recipe(quantise=Quantisation(per_channel=True)))

@@ -22,8 +22,9 @@ from golden.tunings import (
     WINNER,
     result,
 )
-from infer_opt.config import Calibration, Quantisation, Recipe, SessionOptions, Spin, TrialConfig
+from infer_opt.config import SessionOptions, Spin, TrialConfig
 from infer_opt.errors import ConfigError
+from infer_opt.recipes import Calibration, Quantisation, Recipe
 from infer_opt.reports import Format, benchmark, findings
 from infer_opt.reports.sentences import graph_changes
 from infer_opt.reports.tuning import WIDTH, render

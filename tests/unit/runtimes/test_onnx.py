@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from fake_onnxruntime import CPU, CUDA, Fail, FakeOnnxRuntime, InvalidArgument
-from infer_opt.config import GraphLevel, Provider, SessionOptions, Spin
+from infer_opt.config import Provider, SessionOptions, Spin
 from infer_opt.errors import ConfigError, ModelError, UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.protocols import Session
+from infer_opt.recipes import GraphLevel
 from infer_opt.results import Placement
 from infer_opt.rig import misplaced
 from infer_opt.runtimes import open_runtime
@@ -119,7 +120,7 @@ def test_an_unknown_runtime_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="there is no runtime 'tensorrt'") as caught:
         open_runtime("tensorrt")
 
-    assert caught.value.hint == "choose from onnx, openvino"
+    assert caught.value.hint == "choose from onnx, openvino, torch"
 
 
 # Settings

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from fakes import make_result
-from infer_opt.config import Quantisation, Recipe, SessionOptions, TrialConfig
+from infer_opt.config import SessionOptions, TrialConfig
+from infer_opt.recipes import Quantisation, Recipe
 from infer_opt.results import FailureKind, Trial, TrialFailure
 from infer_opt.search.belief import ANOTHER_DAY, MOST_ERROR, SLOW_ENOUGH, Space, believe, observations
 from infer_opt.search.strategies import Costs, Problem

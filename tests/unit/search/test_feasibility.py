@@ -3,7 +3,8 @@ from collections.abc import Sequence
 import pytest
 
 from fakes import make_result
-from infer_opt.config import Calibration, Quantisation, Recipe, Route, SessionOptions, TrialConfig
+from infer_opt.config import Route, SessionOptions, TrialConfig
+from infer_opt.recipes import Calibration, Quantisation, Recipe
 from infer_opt.results import FailureKind, Trial, TrialFailure
 from infer_opt.search.feasibility import GivenUp, chances, hopeless
 

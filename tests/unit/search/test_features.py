@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from infer_opt.config import Calibration, Quantisation, Recipe, SessionOptions, Spin, TrialConfig
+from infer_opt.config import SessionOptions, Spin, TrialConfig
+from infer_opt.recipes import Calibration, Quantisation, Recipe
 from infer_opt.search.features import COUNT_SCALE, Knobs, knobs_of
 
 STOCK = TrialConfig()

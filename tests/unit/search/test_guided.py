@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from fakes import make_result
-from infer_opt.config import GraphLevel, Quantisation, Recipe, SessionOptions, Spin, TrialConfig
+from infer_opt.config import SessionOptions, Spin, TrialConfig
 from infer_opt.protocols import Strategy
+from infer_opt.recipes import GraphLevel, Quantisation, Recipe
 from infer_opt.results import FailureKind, Trial, TrialFailure, TrialResult
 from infer_opt.search.belief import Space, believe
 from infer_opt.search.features import settings

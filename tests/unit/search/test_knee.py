@@ -12,8 +12,9 @@ from infer_opt.config import Objective, Provider, SessionOptions, TrialConfig
 from infer_opt.results import FailureKind, Trial, TrialFailure
 from infer_opt.search.knee import Climbing, knee, lane, next_batch, open_search
 from infer_opt.search.screen import Exhaustive
-from infer_opt.search.space import Surroundings, candidates, stock
+from infer_opt.search.space import candidates
 from infer_opt.search.strategies import Problem
+from infer_opt.search.surroundings import Surroundings, stock
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SPACE = Surroundings(

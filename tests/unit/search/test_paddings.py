@@ -1,8 +1,10 @@
 from dataclasses import replace
 
-from infer_opt.config import Provider, Recipe
+from infer_opt.config import Provider
+from infer_opt.recipes import Recipe
 from infer_opt.search.paddings import paddings
-from infer_opt.search.space import Surroundings, candidates
+from infer_opt.search.space import candidates
+from infer_opt.search.surroundings import Surroundings
 
 SEQ = ((16, 0.5), (128, 0.3), (384, 0.2))
 LARGEST, TWO = (("seq", (384,)),), (("seq", (128, 384)),)

@@ -1,7 +1,8 @@
 import pytest
 
 from fakes import make_result
-from infer_opt.config import Quantisation, Recipe, SessionOptions, TrialConfig
+from infer_opt.config import SessionOptions, TrialConfig
+from infer_opt.recipes import Quantisation, Recipe
 from infer_opt.results import FailureKind, Trial, TrialFailure
 from infer_opt.search.screen import Exhaustive, best, predicted, promising
 from infer_opt.search.strategies import Problem

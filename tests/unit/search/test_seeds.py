@@ -1,7 +1,8 @@
 import itertools
 from collections import Counter
 
-from infer_opt.config import Quantisation, Recipe, SessionOptions, Spin, TrialConfig
+from infer_opt.config import SessionOptions, Spin, TrialConfig
+from infer_opt.recipes import Quantisation, Recipe
 from infer_opt.search.features import knobs_of, settings
 from infer_opt.search.seeds import seeds
 

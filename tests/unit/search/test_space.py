@@ -4,32 +4,18 @@ from typing import Any
 
 import pytest
 
-from infer_opt.config import (
-    Calibration,
-    GraphLevel,
-    Objective,
-    Provider,
-    Quantisation,
-    Recipe,
-    Rewriter,
-    SessionOptions,
-    Spin,
-    TrialConfig,
-    WeightType,
-)
+from infer_opt.config import Compilation, Objective, Provider, SessionOptions, Spin, TrialConfig
+from infer_opt.recipes import Calibration, GraphLevel, Quantisation, Recipe, Rewriter, WeightType
 from infer_opt.search.space import (
     HEAVY_BYTES,
     SMOOTHING,
     WIDEST,
-    Surroundings,
     candidates,
-    concurrencies,
     distance_from_stock,
     explorable,
     neighbours,
-    stock,
-    thread_counts,
 )
+from infer_opt.search.surroundings import Surroundings, concurrencies, stock, thread_counts
 
 PLAIN = Surroundings(providers=(Provider.CPU,), usable_cores=4.0, physical_cores=4)
 # Everything that a model and a machine can offer, without VNNI.
@@ -439,3 +425,54 @@ def test_the_best_of_the_screen_has_neighbours_to_try() -> None:
     found = neighbours(TrialConfig(recipe=recipe), space)
 
     assert any(config.recipe == recipe and config.options.intra_threads == 1 for config in found)
+
+
+# PyTorch models
+
+NATIVE_CPU = replace(RICH, is_native=True, exported=(Provider.CPU,), engines=("openvino",), is_old_graph=False)
+
+
+def test_of_a_pytorch_model_stock_is_pytorch_as_it_comes() -> None:
+    assert stock(NATIVE_CPU) == TrialConfig(runtime="torch")
+    assert stock(NATIVE_CPU) not in candidates(NATIVE_CPU)
+
+
+def test_a_pytorch_model_is_compared_natively_and_as_onnx_in_one_space() -> None:
+    found = candidates(NATIVE_CPU)
+
+    assert found[0] == TrialConfig()  # ONNX Runtime as it comes
+    assert {config.runtime for config in found} == {"torch", "onnx", "openvino"}
+    assert set(candidates(replace(RICH, is_old_graph=False, engines=("openvino",)))) <= set(found)
+    native = [config for config in found if config.runtime == "torch"]
+    assert {config.options.compiled for config in native} == {None, Compilation.DEFAULT, Compilation.MAX_AUTOTUNE}
+    assert {config.options.intra_threads for config in native} == {0, 1, 2, 4, 8}
+    assert all(config.recipe.is_stock for config in native)
+    assert len(found) == len(set(found))
+
+
+def test_without_an_onnx_file_only_pytorch_is_tried() -> None:
+    alone = replace(NATIVE_CPU, exported=(), engines=())
+
+    for wide in (False, True):
+        assert {config.runtime for config in candidates(alone, wide=wide)} == {"torch"}
+    assert explorable(alone) == ()
+    assert explorable(NATIVE_CPU) != ()
+
+
+def test_on_cuda_pytorch_is_tried_as_a_graph_and_onnx_where_it_runs() -> None:
+    both = replace(NATIVE_CPU, providers=(Provider.CUDA, Provider.CPU))
+
+    found = candidates(both)
+
+    on_cuda = [config for config in found if config.options.provider is Provider.CUDA]
+    assert {config.runtime for config in on_cuda} == {"torch"}
+    assert any(config.options.cuda_graph for config in on_cuda)
+    assert Compilation.REDUCE_OVERHEAD in {config.options.compiled for config in on_cuda}
+    assert TrialConfig(runtime="torch") in found  # PyTorch on the CPU
+    assert TrialConfig() in found
+
+
+def test_every_batch_of_a_pytorch_model_is_tried_natively() -> None:
+    found = candidates(replace(NATIVE_CPU, objective=Objective.THROUGHPUT, batches=(1, 8)))
+
+    assert TrialConfig(runtime="torch", batch=8) in found

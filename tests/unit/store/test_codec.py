@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from infer_opt.config import Quantisation, Recipe, Rewriter, SessionOptions, Shape, TrialConfig, WeightOnly
+from infer_opt.config import SessionOptions, Shape, TrialConfig
 from infer_opt.errors import StorageError
+from infer_opt.recipes import Quantisation, Recipe, Rewriter, WeightOnly
 from infer_opt.results import Block, Changes, FailureKind, Quantile, ShapeReadings, Trial, TrialFailure, TrialResult
 from infer_opt.store.codec import decode, decode_blocks, encode, encode_blocks, from_text, to_text
 from store_files.contents import FAILED, FULL, HUNG, STOCK, TRIALS

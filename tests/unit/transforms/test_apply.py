@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import zoo
-from infer_opt.config import Calibration, GraphLevel, Quantisation, Recipe, Workload
+from infer_opt.config import Workload
 from infer_opt.errors import ModelError
+from infer_opt.recipes import Calibration, GraphLevel, Quantisation, Recipe
 from infer_opt.transforms import model_files
 from infer_opt.transforms.apply import build
 from infer_opt.transforms.cache import MANIFEST_NAME, recorded_changes

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infer_opt.config import Calibration, GraphLevel, Provider, Quantisation, Recipe, Rewriter, Workload
+from infer_opt.config import Provider, Workload
 from infer_opt.errors import ModelError, StorageError
+from infer_opt.recipes import Calibration, GraphLevel, Quantisation, Recipe, Rewriter
 from infer_opt.results import Changes
 from infer_opt.transforms import cache as subject
 from infer_opt.transforms.cache import ArtefactCache, artefact_key

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infer_opt.config import Calibration
 from infer_opt.errors import ModelError
+from infer_opt.recipes import Calibration
 from infer_opt.transforms import calibration as subject
 from infer_opt.transforms.calibration import BINS, Range, calibrate, entropy_range, percentile_range
 from infer_opt.transforms.model_files import infer_shapes, load

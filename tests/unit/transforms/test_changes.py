@@ -9,7 +9,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import zoo
-from infer_opt.config import Quantisation
+from infer_opt.recipes import Quantisation
 from infer_opt.transforms.changes import MOST_NAMES, compare
 from infer_opt.transforms.model_files import load, name_nodes
 from infer_opt.transforms.quantise import quantise

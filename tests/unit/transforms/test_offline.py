@@ -7,8 +7,9 @@ import onnxruntime
 import pytest
 
 import zoo
-from infer_opt.config import GraphLevel, Provider
+from infer_opt.config import Provider
 from infer_opt.errors import ModelError, UnavailableError
+from infer_opt.recipes import GraphLevel
 from infer_opt.transforms.model_files import load, operators
 from infer_opt.transforms.offline import save_optimised
 

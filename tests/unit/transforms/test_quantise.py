@@ -7,8 +7,8 @@ import pytest
 from onnx import helper
 
 import zoo
-from infer_opt.config import Calibration, Quantisation, WeightType
 from infer_opt.errors import ModelError
+from infer_opt.recipes import Calibration, Quantisation, WeightType
 from infer_opt.transforms.fusions import fuse
 from infer_opt.transforms.model_files import load, operators
 from infer_opt.transforms.quantise import quantise

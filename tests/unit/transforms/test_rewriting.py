@@ -10,8 +10,8 @@ import pytest
 from onnx import helper
 
 import zoo
-from infer_opt.config import Rewriter
 from infer_opt.errors import ModelError, UnavailableError
+from infer_opt.recipes import Rewriter
 from infer_opt.transforms.changes import compare
 from infer_opt.transforms.model_files import load, operators
 from infer_opt.transforms.rewriting import rewrite

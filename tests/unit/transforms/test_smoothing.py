@@ -10,8 +10,8 @@ import pytest
 from onnx import NodeProto, helper
 
 import zoo
-from infer_opt.config import Calibration, Quantisation
 from infer_opt.errors import ModelError
+from infer_opt.recipes import Calibration, Quantisation
 from infer_opt.transforms.calibration import channel_maxima
 from infer_opt.transforms.fusions import fuse
 from infer_opt.transforms.model_files import load, operators, save

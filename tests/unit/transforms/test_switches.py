@@ -9,9 +9,10 @@ import onnx
 import pytest
 
 import zoo
-from infer_opt.config import Calibration, Quantisation, SessionOptions
+from infer_opt.config import SessionOptions
 from infer_opt.models.feeds import save_feeds
 from infer_opt.protocols import Array, Feeds
+from infer_opt.recipes import Calibration, Quantisation
 from infer_opt.runtimes.onnx import OnnxRuntime
 from infer_opt.transforms.layers import Layer, find_layers
 from infer_opt.transforms.model_files import load, save

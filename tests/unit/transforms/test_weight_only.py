@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 import zoo
-from infer_opt.config import Quantisation, WeightOnly
 from infer_opt.errors import ModelError
+from infer_opt.recipes import Quantisation, WeightOnly
 from infer_opt.transforms.model_files import load, operators
 from infer_opt.transforms.quantise import quantise
 from infer_opt.transforms.weight_only import Blocks, quantise_blocks, quantise_weights

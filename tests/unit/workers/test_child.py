@@ -10,12 +10,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from infer_opt.config import Recipe
 from infer_opt.errors import InferOptError, ModelError, StorageError
 from infer_opt.facts import TensorSpec
 from infer_opt.instances import Instances
 from infer_opt.measure import WarmUp, WarmUpPlan
 from infer_opt.protocols import Array, Feeds
+from infer_opt.recipes import Recipe
 from infer_opt.results import Block, Parity
 from infer_opt.workers import messages
 from infer_opt.workers.child import Worker, resolve, serve, splitting

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -29,7 +29,8 @@ class Race:
     Lehmann over rounds; `rounds` were run in `heats` sets of fresh processes; `slow_heats` more were set aside, for the
     machine was slow in them. `round_noise` is the standard
     deviation of ln(clone's time / baseline's time) between rounds of one heat, None below eight rounds: how much a
-    round of two equals strays on this machine, now.
+    round of two equals strays on this machine, now. `entry_s` is what it took each of a heat to come up and to warm up,
+    the median over heats: a confirmation is planned by it.
     """
 
     configs: Mapping[str, TrialConfig]
@@ -42,6 +43,7 @@ class Race:
     heats: int = 0
     slow_heats: int = 0
     round_noise: float | None = None
+    entry_s: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -189,13 +191,14 @@ def race(
         quiet: what an item takes stock on the quiet machine, as ln(ns).
     """
     course = Course(keys=(BASELINE, *challengers), finalists=finalists, racing={BASELINE, *challengers}, quiet=quiet)
-    setup_s = 0.0
+    setup_s, entries = 0.0, list[float]()
     while not course.is_over and (not course.heats or goes_on(setup_s)):
         begin = time.monotonic()
         # Stock and its clone are in every round, whether or not stock has lost already.
         present = {BASELINE: stock, CLONE: stock} | {key: challengers[key] for key in course.contenders}
         entrants, missing = rig.enter(present, generator)
         setup_s = time.monotonic() - begin
+        entries.append(setup_s / len(present))
         course.lost |= missing
         course.racing -= set(missing)
         course.begin_heat()
@@ -207,7 +210,7 @@ def race(
         if not went_on:
             break
         course.end_heat()
-    return course.result(challengers)
+    return replace(course.result(challengers), entry_s=float(np.median(entries)) if entries else 0.0)
 
 
 def _heat(

@@ -37,6 +37,7 @@ from infer_opt.workers.process import WorkerError
 SCREEN, STOCK, PRECISION, RACE, CONFIRM = "screen", "stock", "precision", "race", "confirm"  # phases in the store
 SCREEN_SHARE = 0.55  # of the budget at most: an unconfirmed winner is worth nothing
 LEAST_RACE = 10  # rounds
+SLACK = 1.25  # by which epochs take longer than planned, or the fourth finds no time and nothing is proven
 WRITING_S = 1.0  # what the bundle and the report take at the end
 CACHE_BYTES = 10_000_000_000
 GUIDED = ("gp", "tpe")  # strategies that learn from trials of earlier tunings
@@ -289,16 +290,17 @@ def _confirm(
     if raced is None or not raced.survivors:
         return None
     contenders = {key: raced.configs[key] for key in raced.survivors}
-    cost_s = LOOKS[0] * (base.setup_s + FEWEST_ROUNDS * base.round_s)
+    entry_s = max(base.setup_s, raced.entry_s)  # stock comes up faster than a contender may
+    cost_s = SLACK * LOOKS[0] * (entry_s + FEWEST_ROUNDS * base.round_s)
     while len(contenders) > 1 and not budget.fits(cost_s * (len(contenders) + 2), reserve_s=WRITING_S):
         contenders.popitem()  # a proof of the winner comes before rivals
-    setup_s = base.setup_s * (len(contenders) + 2)
+    setup_s = entry_s * (len(contenders) + 2)
     round_s = base.round_s * (len(contenders) + 2)
     rounds = plan_rounds(
         setup_s,
         round_s,
         round_noise=raced.round_noise,
-        left_s=budget.left_s - WRITING_S,
+        left_s=(budget.left_s - WRITING_S) / SLACK,
         objective=setup.rig.objective,
     )
     seen = list(notebook.epochs)
@@ -331,7 +333,7 @@ def _names(contenders: Mapping[str, TrialConfig]) -> str:
 
 def _reserve_s(base: Stock, budget: Budget) -> float:
     """What is kept for the confirmation: its first look, of stock, its clone and the winner, within its share."""
-    first_look = LOOKS[0] * 3 * (base.setup_s + DEFAULT_ROUNDS * base.round_s)
+    first_look = SLACK * LOOKS[0] * 3 * (base.setup_s + DEFAULT_ROUNDS * base.round_s)
     return min(first_look, (1 - SCREEN_SHARE) * budget.total_s) + WRITING_S
 
 

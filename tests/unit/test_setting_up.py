@@ -216,7 +216,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, object]) ->
             raise answer
         return answer
 
-    monkeypatch.setattr("infer_opt.setting_up.run_task", run_task)
+    for module in ("setting_up", "taking"):
+        monkeypatch.setattr(f"infer_opt.{module}.run_task", run_task)
     return calls
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from infer_opt.config import SessionOptions, Shape, TrialConfig
+from infer_opt.config import Compilation, SessionOptions, Shape, TrialConfig
 from infer_opt.errors import StorageError
 from infer_opt.recipes import Quantisation, Recipe, Rewriter, WeightOnly
 from infer_opt.results import Block, Changes, FailureKind, Quantile, ShapeReadings, Trial, TrialFailure, TrialResult
@@ -39,6 +39,9 @@ MIXED = dataclasses.replace(
 WEIGHTS = dataclasses.replace(
     STOCK, config=TrialConfig(recipe=Recipe(quantise=Quantisation(weight_only=WeightOnly(bits=8, symmetric=False))))
 )
+COMPILED = dataclasses.replace(
+    STOCK, config=TrialConfig(options=SessionOptions(compiled=Compilation.DEFAULT), runtime="torch")
+)
 SIDE_BY_SIDE = dataclasses.replace(
     FULL,
     config=TrialConfig(options=SessionOptions(intra_threads=1), instances=2),
@@ -63,8 +66,8 @@ BY_SHAPE = dataclasses.replace(
 
 @pytest.mark.parametrize(
     "trial",
-    [*TRIALS, MIXED, WEIGHTS, SIDE_BY_SIDE, BY_SHAPE],
-    ids=["stock", "full", "failed", "hung", "mixed", "weights", "side by side", "shapes"],
+    [*TRIALS, MIXED, WEIGHTS, COMPILED, SIDE_BY_SIDE, BY_SHAPE],
+    ids=["stock", "full", "failed", "hung", "mixed", "weights", "compiled", "side by side", "shapes"],
 )
 def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
     back = decode(*encode(trial))
@@ -76,7 +79,7 @@ def test_every_kind_of_trial_comes_back_equal(trial: Trial) -> None:
 
 def test_the_sample_that_must_come_back_leaves_no_field_out() -> None:
     stock_fields = {"fp16", "arena", "memory_pattern", "runtime"}  # excluded by others in the sample, or plain values
-    sample = (FULL, FAILED, MIXED, WEIGHTS, SIDE_BY_SIDE)
+    sample = (FULL, FAILED, MIXED, WEIGHTS, COMPILED, SIDE_BY_SIDE)
     seen = {name for trial in sample for name, value in _fields(trial) if value is not None}
     every = {name for trial in (*TRIALS, MIXED, WEIGHTS) for name, _ in _fields(trial)}
 

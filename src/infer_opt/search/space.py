@@ -261,7 +261,7 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
     padded += [replace(one, fixed_shapes=to.fixed_shapes, buckets=to.buckets) for one in likely[:1] for to in padded]
     rewritten += [replace(recipe, quantise=likely[0].quantise) for recipe in rewritten[-1:] if likely]
     found = [*surroundings.mixed, *likely[:2], *weights[:1], *recipes, *both, *weights[1:2], *_smoothed(surroundings)]
-    found += padded + rewritten + weights[2:] + likely[2:] + [recipe for recipe in shapes if not recipe.buckets]
+    found += padded + [recipe for recipe in shapes if not recipe.buckets] + rewritten + weights[2:] + likely[2:]
     found += _saved(surroundings) + unlikely
     return [recipe for recipe in found if recipe not in surroundings.refuted]
 

@@ -160,7 +160,7 @@ def test_throughput_without_a_batch_climbs_and_puts_what_it_saw_into_the_plan(ho
 
 
 def test_throughput_chooses_among_batch_sizes(home: Home) -> None:
-    ended = tuned(home, home.model("mlp", zoo.mlp()), "--objective", "throughput", "--batch", "1,4")
+    ended = tuned(home, home.model("mlp", zoo.mlp()), "--objective", "throughput", "--batch", "1,4", "--budget", "40s")
 
     assert ended.code == 0, ended.err
     assert ended.document["objective"] == "throughput"

@@ -125,7 +125,7 @@ def test_an_error_that_a_user_can_meet_comes_back_whole_and_the_worker_goes_on(w
     with pytest.raises(ConfigError, match="no runtime 'abacus'") as caught:
         worker.ask(Call(target="infer_opt.runtimes:open_runtime", arguments=("abacus",)), timeout_s=60)
 
-    assert caught.value.hint == "choose from onnx"
+    assert caught.value.hint == "choose from onnx, openvino, torch"
     assert worker.ask(Call(target="os:getpid"), timeout_s=60) == worker.pid
 
 

@@ -17,7 +17,7 @@ from infer_opt.config import NATIVE, Objective, Provider
 from infer_opt.errors import InferOptError, StorageError, UnavailableError
 from infer_opt.exporting import is_pytorch
 from infer_opt.facts import MachineFacts, ModelFacts
-from infer_opt.machine.cpu import has_vnni
+from infer_opt.machine.cpu import has_bf16, has_vnni
 from infer_opt.machine.describe import describe
 from infer_opt.machine.memory import available_bytes
 from infer_opt.models.axes import fixed_batch
@@ -191,7 +191,7 @@ def _surroundings(
         batches=tuple(batches),
         objective=request.objective,
         has_vnni=has_vnni(machine.isa),
-        has_bf16=bool({"avx512_bf16", "amx_bf16"} & set(machine.isa)),
+        has_bf16=has_bf16(machine.isa),
         # A bundle with fixed shapes takes no others: only for sizes that the user named.
         has_free_shapes=bool(named) and set(prepared.workload.sizes) <= named and (bool(padded) or not spread),
         is_mixture=spread,

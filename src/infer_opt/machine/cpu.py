@@ -26,6 +26,7 @@ KERNEL_SETS = X86_SETS + ARM_SETS
 
 # Sets with an 8-bit dot product that accumulates in 32 bits.
 DOT_PRODUCT_SETS = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm"})
+BF16_SETS = frozenset({"avx512_bf16", "amx_bf16"})
 
 # macOS has no /proc: `sysctl hw.optional machdep.cpu` says the same in other words.
 MAC_NAMES = {
@@ -67,6 +68,11 @@ def isa_of_mac(listing: str) -> tuple[str, ...]:
             found.add(MAC_NAMES.get(key.rsplit(".", 1)[-1], ""))
             found |= {"asimd"} if ".arm." in key else set()
     return tuple(name for name in KERNEL_SETS if name in found)
+
+
+def has_bf16(sets: tuple[str, ...]) -> bool:
+    """Whether the CPU multiplies bfloat16 matrices in hardware, by its instruction sets as `isa` gives them."""
+    return not BF16_SETS.isdisjoint(sets)
 
 
 def has_vnni(sets: tuple[str, ...]) -> bool:

@@ -15,6 +15,7 @@ from infer_opt.errors import ModelError, UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.protocols import Array, Feeds, Session
 from infer_opt.results import Placement
+from infer_opt.runtimes.signatures import require_fit, signature
 
 EXTRA = "pip install 'infer-opt[openvino]'"
 SINK = "/sink_port_0"  # what its ONNX reader appends to an output's name for the node that gives it
@@ -76,7 +77,7 @@ class OpenVinoSession:
         self.inputs = tuple(_spec(port, port.any_name) for port in compiled.inputs)
         self.outputs = tuple(_spec(port, _output_name(port)) for port in compiled.outputs)
         self._names = [output.name for output in self.outputs]
-        self._wanted = {spec.name: (np.dtype(spec.dtype), spec.shape) for spec in self.inputs}
+        self._wanted = signature(self.inputs)
         self._idle: deque[Any] = deque([compiled.create_infer_request()])
         self._lock = threading.Lock()
 
@@ -87,7 +88,9 @@ class OpenVinoSession:
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """Host arrays in, host arrays out."""
-        self._check(feeds)
+        if self._compiled is None:
+            raise ModelError("the session is closed")
+        require_fit(feeds, self._wanted)
         request = self._request()
         try:
             found = request.infer(
@@ -111,21 +114,6 @@ class OpenVinoSession:
             if self._compiled is None:
                 raise ModelError("the session is closed")
             return self._compiled.create_infer_request()
-
-    def _check(self, feeds: Feeds) -> None:
-        """OpenVINO converts types and reshapes without a word: what does not fit is refused here."""
-        if self._compiled is None:
-            raise ModelError("the session is closed")
-        if feeds.keys() != self._wanted.keys():
-            raise ModelError(
-                f"the inputs are {', '.join(self._wanted)}; given were {', '.join(map(str, feeds)) or 'none'}"
-            )
-        for name, (dtype, shape) in self._wanted.items():
-            array = feeds[name]
-            if not isinstance(array, np.ndarray) or array.dtype != dtype:
-                raise ModelError(f"input {name} takes an array of {dtype}, got {_kind(array)}")
-            if shape is not None and not _fits(array.shape, shape):
-                raise ModelError(f"input {name} has shape {list(shape)}, got {list(array.shape)}")
 
     def close(self) -> None:
         """Give back the session. Safe to call twice."""
@@ -165,16 +153,6 @@ def _output_name(port: Any) -> str:
     given = str(port.node.friendly_name).removesuffix(SINK)
     names = port.names
     return given if given in names else str(port.any_name)
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        not isinstance(size, int) or size == given for given, size in zip(shape, wanted, strict=True)
-    )
-
-
-def _kind(value: object) -> str:
-    return f"one of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def _one_line(error: Exception) -> str:

@@ -11,12 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from infer_opt.config import Provider, SessionOptions
 from infer_opt.errors import InferOptError, ModelError, UnavailableError
 from infer_opt.protocols import Array, Feeds, Session
 from infer_opt.results import Placement
+from infer_opt.runtimes.signatures import require_fit, signature
 from infer_opt.runtimes.torch_graphs import TorchGraphs
 from infer_opt.runtimes.torch_programs import FAULTS, Program, callable_of, eager, library, load_program, one_line
 
@@ -84,7 +83,7 @@ class TorchSession:
     def __init__(self, library: ModuleType, program: Program, options: SessionOptions) -> None:
         self._library = library
         self.inputs, self.outputs = program.inputs, program.outputs
-        self._wanted = {spec.name: (np.dtype(spec.dtype), spec.shape) for spec in program.inputs}
+        self._wanted = signature(program.inputs)
         self._arguments, self._kept = program.arguments, program.kept
         self._device = DEVICES[options.provider]
         # Copies from the device, and resolves what complex numbers leave undone; it costs 2 us a tensor.
@@ -120,7 +119,7 @@ class TorchSession:
         call = self._call
         if call is None:
             raise ModelError("the session is closed")
-        self._check(feeds)
+        require_fit(feeds, self._wanted)
         self._set_threads()
         try:
             with self._library.inference_mode():
@@ -156,18 +155,6 @@ class TorchSession:
         if self._threads and self._library.get_num_threads() != self._threads:
             self._library.set_num_threads(self._threads)
 
-    def _check(self, feeds: Feeds) -> None:
-        """PyTorch takes what an operator happens to take: what does not fit the signature is refused here."""
-        if feeds.keys() != self._wanted.keys():
-            given = ", ".join(map(str, feeds)) or "none"
-            raise ModelError(f"the inputs are {', '.join(self._wanted)}; given were {given}")
-        for name, (dtype, shape) in self._wanted.items():
-            array = feeds[name]
-            if not isinstance(array, np.ndarray) or array.dtype != dtype:
-                raise ModelError(f"input {name} takes an array of {dtype}, got {_kind(array)}")
-            if shape is not None and not _fits(array.shape, shape):
-                raise ModelError(f"input {name} has shape {list(shape)}, got {list(array.shape)}")
-
     def close(self) -> None:
         """Give back the session, and the number of threads that it found. Safe to call twice."""
         if self._call is not None and self._threads:
@@ -194,13 +181,3 @@ def _moved(program: Program, device: str) -> Program:
     if device == "cpu":
         return program
     return replace(program, exported=import_module("torch.export.passes").move_to_device_pass(program.exported, device))
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        not isinstance(size, int) or size == given for given, size in zip(shape, wanted, strict=True)
-    )
-
-
-def _kind(value: object) -> str:
-    return f"one of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -21,6 +21,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
+ENDING = "\nEnding with what is proven so far; once more to end at once.\n"
 LATENCIES = {"": 1e6, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 
 
@@ -157,8 +158,8 @@ def parse_latency(text: str) -> float:
 
 
 @contextmanager
-def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `interrupt` once, to end with what is proven; a second one ends at once."""
+def interruptible(interrupt: Callable[[], None], *, saying: str = ENDING) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `interrupt` once, to end in order, and say so; a second one ends at once."""
     calls = 0
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -167,7 +168,7 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
         if calls > 1:
             raise KeyboardInterrupt
         # Not through sys.stderr: a progress bar may be in the middle of writing to it, and it is not reentrant.
-        os.write(2, b"\nEnding with what is proven so far; once more to end at once.\n")
+        os.write(2, saying.encode())
         interrupt()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -37,6 +37,9 @@ FIRST_INPUTS = 8  # on which a layer alone is tried, and a whole model first
 SLOWER = 2.0  # what a mixture may take of the float model's time: INT8 is not always faster, and switches cost
 PROFILE_S, FEWEST_RUNS, MOST_RUNS = 1.0, 8, 200
 ALONE_SHARE = 0.6  # of the time: trying layers alone; the rest is for whole models
+# Of a call: what layers must lose in INT8 to be left in float for that. Less is within what profiles err by, and each
+# change between float and INT8 that it takes costs time too.
+WORTH_LEAVING = 0.05
 TINY_ERROR = 1e-7  # below it layers count as equally harmless
 STEPS = (1.0, 0.75, 0.5, 0.25)  # shares of the layers that are offered where a metric decides, not parity
 QUANTISER_ADDS = "_QuantizeLinear"
@@ -73,7 +76,8 @@ def explore(
             points = _Points(mixtures, costs, inputs, reference, tolerance)
             if tolerance > 0.0 and points.check(costs):
                 # All of it agrees: what is left to gain are layers that INT8 makes slower.
-                points.check([layer for layer in costs if layer.saved_ns is None or layer.saved_ns > 0.0])
+                if slower := worth_leaving(costs, call_ns):
+                    points.check([layer for layer in costs if layer not in slower])
             else:
                 until = time.monotonic() + ALONE_SHARE * (end - time.monotonic())
                 costs = [_alone(mixtures, cost, inputs, reference, until=until) for cost in costs]
@@ -82,6 +86,13 @@ def explore(
                     if time.monotonic() > end:
                         break
     return Frontier(recipe=recipe, call_ns=call_ns, layers=tuple(costs), points=points.found)
+
+
+def worth_leaving(layers: Sequence[LayerCost], call_ns: float) -> list[LayerCost]:
+    """The layers that INT8 makes slower; none where that matters less than a change between float and INT8 may."""
+    slower = [layer for layer in layers if layer.saved_ns is not None and layer.saved_ns < 0.0]
+    lost_ns = -sum(layer.saved_ns or 0.0 for layer in slower)
+    return slower if lost_ns > WORTH_LEAVING * call_ns else []
 
 
 class _Bench:

@@ -32,7 +32,7 @@ from infer_opt.search.paddings import paddings
 from infer_opt.search.surroundings import Surroundings
 from infer_opt.taking import onnx_beside, onnx_version, take
 from infer_opt.transforms.cache import ArtefactCache
-from infer_opt.transforms.prospects import fusable_types, quantisable, smoothable
+from infer_opt.transforms.prospects import fusable_types, is_convolutional, quantisable, smoothable
 from infer_opt.workers.process import CAN_FREEZE, run_task
 from infer_opt.workers.watching import watch_machine
 
@@ -200,6 +200,7 @@ def _surroundings(
         is_old_graph=facts.opset < OLD_OPSET or facts.ir_version < OLD_IR,
         dynamic_operators=quantisable(operators),
         static_operators=quantisable(operators, kind="static"),
+        is_convolutional=is_convolutional(operators),
         weight_operators=quantisable(operators, kind="weights"),
         weight_bytes=facts.weight_bytes,
         can_smooth=smoothable(operators) and prepared.calibration is not None,

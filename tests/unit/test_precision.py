@@ -9,9 +9,9 @@ import zoo
 from infer_opt.config import Workload
 from infer_opt.errors import ModelError
 from infer_opt.models.feeds import save_feeds
-from infer_opt.precision import explore, time_by_layer
+from infer_opt.precision import explore, time_by_layer, worth_leaving
 from infer_opt.recipes import Calibration, Quantisation, Recipe, WeightOnly
-from infer_opt.results import Frontier
+from infer_opt.results import Frontier, LayerCost
 from infer_opt.transforms.layers import Layer
 
 DYNAMIC = Recipe(quantise=Quantisation(per_channel=True))
@@ -115,6 +115,16 @@ def test_where_all_of_it_agrees_no_layer_is_tried_alone(tmp_path: Path) -> None:
     assert (whole.floats, whole.passed, whole.layers) == ((), True, len(found.layers))
     slower = {node for layer in found.layers if (layer.saved_ns or 0.0) <= 0.0 for node in layer.nodes}
     assert all(set(point.floats) <= slower for point in others)  # at most what INT8 makes slower stays in float
+
+
+def test_layers_that_int8_slows_down_stay_in_float_where_that_is_worth_a_change_of_type() -> None:
+    def layer(name: str, saved_ns: float | None) -> LayerCost:
+        return LayerCost(name=name, nodes=(name,), saved_ns=saved_ns, error=None)
+
+    layers = [layer("a", 500.0), layer("b", -30.0), layer("c", -30.0), layer("d", None)]
+
+    assert [one.name for one in worth_leaving(layers, 1000.0)] == ["b", "c"]
+    assert worth_leaving(layers, 2000.0) == []
 
 
 @pytest.mark.parametrize("recipe", [Recipe(), Recipe(normalise=True)])

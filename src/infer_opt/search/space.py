@@ -252,8 +252,9 @@ def _recipes(surroundings: Surroundings, provider: Provider) -> list[Recipe]:
         halved = [Recipe(fp16=True)] + [replace(recipe, fp16=True) for recipe in recipes]
         return halved + recipes + _rewritten(surroundings) + _shapes(surroundings)
     wrong = {_kind(recipe) for recipe in surroundings.refuted}
-    likely = [recipe for recipe in _dynamic(surroundings) + _static(surroundings) if _kind(recipe) not in wrong]
-    unlikely = [recipe for recipe in _dynamic(surroundings) + _static(surroundings) if _kind(recipe) in wrong]
+    ways = _integer(surroundings)
+    likely = [recipe for recipe in ways if _kind(recipe) not in wrong]
+    unlikely = [recipe for recipe in ways if _kind(recipe) in wrong]
     dynamic = [recipe.quantise for recipe in likely if _kind(recipe) == "dynamic"][:1]
     both = [replace(recipe, quantise=how) for recipe in recipes for how in dynamic]
     shapes, rewritten, weights = _shapes(surroundings), _rewritten(surroundings), _weight_only(surroundings)
@@ -279,6 +280,8 @@ def explorable(surroundings: Surroundings) -> tuple[Recipe, ...]:
     dynamic = [replace(recipe, fuse=fused) for recipe in _dynamic(surroundings)[:1]]
     static = [recipe for recipe in _static(surroundings) if _calibration(recipe) is Calibration.PERCENTILE]
     heavy = [recipe for recipe in _weight_only(surroundings) if surroundings.weight_bytes >= HEAVY_BYTES]
+    if surroundings.is_convolutional and static:
+        return tuple(static)  # what can be quantised on the fly is a few layers of it
     return (*dynamic, *static, *[recipe for recipe in heavy if recipe.quantise == FOUR_BITS])
 
 
@@ -289,6 +292,12 @@ def _kind(recipe: Recipe) -> str | None:
 
 def _calibration(recipe: Recipe) -> Calibration | None:
     return None if recipe.quantise is None else recipe.quantise.calibration
+
+
+def _integer(surroundings: Surroundings) -> list[Recipe]:
+    """INT8 of all layers, the likeliest way first: with calibrated ranges where convolutions do most of the work."""
+    dynamic, static = _dynamic(surroundings), _static(surroundings)
+    return static + dynamic if surroundings.is_convolutional else dynamic + static
 
 
 def _dynamic(surroundings: Surroundings) -> list[Recipe]:

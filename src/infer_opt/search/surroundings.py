@@ -12,12 +12,13 @@ class Surroundings:
 
     `usable_cores` is what quota and affinity leave; `dynamic_operators`, `static_operators` and `weight_operators` are
     those of the model that could be faster with INT8 ranges found on the fly, by calibration, or with fewer bits in
-    their weights alone; `can_smooth` where activations may differ over channels, and inputs say how much; `fusable` the
-    transformer types to try. `rewriters` are libraries that rewrite graphs and are installed. `mixed` are recipes
-    between float and INT8 that were found to agree with the model, `refuted` those with all of it in INT8 that were
-    found not to; `engines` other runtimes that are installed, and run on the CPU; `paddings` the buckets to try, where
-    sizes have a distribution. `is_native` is a PyTorch model: PyTorch runs stock, and `exported` is where ONNX Runtime
-    can run what was exported of it (None: wherever the model runs).
+    their weights alone, and `is_convolutional` where convolutions do most of the work; `can_smooth` where activations
+    may differ over channels, and inputs say how much; `fusable` the transformer types to try. `rewriters` are
+    libraries that rewrite graphs and are installed. `mixed` are recipes between float and INT8 that were found to
+    agree with the model, `refuted` those with all of it in INT8 that were found not to; `engines` other runtimes that
+    are installed, and run on the CPU; `paddings` the buckets to try, where sizes have a distribution. `is_native` is a
+    PyTorch model: PyTorch runs stock, and `exported` is where ONNX Runtime can run what was exported of it (None:
+    wherever the model runs).
     """
 
     providers: tuple[Provider, ...]
@@ -36,6 +37,7 @@ class Surroundings:
     dynamic_operators: frozenset[str] = frozenset()
     static_operators: frozenset[str] = frozenset()
     weight_operators: frozenset[str] = frozenset()
+    is_convolutional: bool = False
     weight_bytes: int = 0
     can_smooth: bool = False
     fusable: tuple[str, ...] = ()

@@ -5,8 +5,9 @@
 from collections.abc import Mapping
 
 # What onnxruntime's dynamic quantiser has integer kernels for. Gather and EmbedLayerNormalization are left out on
-# purpose: an embedding in INT8 saves memory but no time, and costs parity.
-DYNAMIC_OPERATORS = frozenset({"Attention", "Conv", "Gemm", "LSTM", "MatMul"})
+# purpose: an embedding in INT8 saves memory but no time, and costs parity; Conv because its ConvInteger takes five to
+# fourteen times as long as the convolution in float, with VNNI too (benchmarks/results/comparison.json).
+DYNAMIC_OPERATORS = frozenset({"Attention", "Gemm", "LSTM", "MatMul"})
 
 # The products that INT8 makes faster. ConvTranspose is left out: the CPU has no integer kernel for it.
 STATIC_OPERATORS = frozenset({"Conv", "Gemm", "MatMul"})

@@ -26,6 +26,7 @@ from infer_opt.transforms.calibration import Range, calibrate
 from infer_opt.transforms.faults import step
 from infer_opt.transforms.feeds import FeedSource
 from infer_opt.transforms.folding import rename_inputs
+from infer_opt.transforms.kept_ranges import kept_ranges, read_ranges, write_ranges
 from infer_opt.transforms.model_files import infer_shapes, is_large, load, operators, save
 from infer_opt.transforms.normalise import normalised
 from infer_opt.transforms.offline import open_and_save
@@ -194,6 +195,8 @@ def quantise_dynamic(model: ModelProto, target: Path, *, how: Quantisation) -> N
 def find_ranges(model: ModelProto, *, how: Quantisation, feeds: FeedSource | None, folder: Path) -> dict[str, Range]:
     """The range of every activation of the prepared `model` that static quantisation may quantise.
 
+    They are kept beside the file of `feeds`: every mixture of float and INT8 of one model rests on the same.
+
     Raises:
         ModelError: no feeds, or the model does not run on them.
     """
@@ -202,8 +205,14 @@ def find_ranges(model: ModelProto, *, how: Quantisation, feeds: FeedSource | Non
     if feeds is None:
         raise ModelError(f"{how.label} needs calibration inputs, and there are none", hint="give --inputs")
     tensors = _activations(model, static_types(model))
+    kept = kept_ranges(model, how.calibration, feeds)
+    if kept is not None and (found := read_ranges(kept)) is not None:
+        return found
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        return calibrate(model, tensors, feeds=feeds, method=how.calibration, folder=Path(scratch))
+        ranges = calibrate(model, tensors, feeds=feeds, method=how.calibration, folder=Path(scratch))
+    if kept is not None:
+        write_ranges(kept, ranges)
+    return ranges
 
 
 def quantise_static(model: ModelProto, target: Path, *, how: Quantisation, ranges: dict[str, Range]) -> None:

@@ -240,6 +240,13 @@ def test_four_bits_are_looked_at_layer_by_layer_where_weights_are_heavy() -> Non
     assert kinds(HEAVY_BYTES - 1) == ["dynamic", "static"]
 
 
+def test_where_convolutions_do_most_of_the_work_calibrated_ranges_come_first_and_are_explored_alone() -> None:
+    convolutional = replace(RICH, is_convolutional=True)
+
+    assert [way.kind for way in quantisations(convolutional)[:2]] == ["static", "static"]
+    assert {recipe.quantise.kind for recipe in explorable(convolutional) if recipe.quantise is not None} == {"static"}
+
+
 def test_old_graphs_are_normalised_before_they_are_quantised_or_fused() -> None:
     assert all(r.normalise for r in recipes(RICH) if r.quantise is not None or r.fuse is not None)
     assert Recipe(normalise=True) in recipes(RICH)

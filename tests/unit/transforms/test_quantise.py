@@ -46,11 +46,9 @@ def test_gemms_are_quantised_dynamically(perceptron: Path, check: Callable[..., 
     assert check(perceptron, how, (2, 16))["MatMulInteger"] == 2
 
 
-@pytest.mark.parametrize("weight_type", WeightType)
-def test_convolutions_are_quantised_dynamically(
-    convolutions: Path, check: Callable[..., Any], weight_type: WeightType
-) -> None:
-    assert check(convolutions, Quantisation(weight_type=weight_type), (2, 3, 12, 12))["ConvInteger"] == 2
+def test_convolutions_are_not_quantised_dynamically(convolutions: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no operator that int8-dynamic would make faster"):
+        quantise(convolutions, tmp_path / "made.onnx", how=Quantisation())
 
 
 @pytest.mark.parametrize("calibration", Calibration)

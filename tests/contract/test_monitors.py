@@ -103,3 +103,17 @@ def test_listing_the_monitors_loads_none_of_their_libraries() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="psutil is how other systems are read")
+def test_sampling_everything_on_linux_loads_no_psutil_and_no_numpy() -> None:
+    names = [name for name in MONITORS if name != "nvml"]
+    program = f"""
+import sys
+from infer_opt.monitors.sampler import Sampler
+Sampler({names!r}).sample([1], everything=True)
+print({{"psutil", "numpy"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "set()"

@@ -5,9 +5,15 @@ from importlib import import_module
 from infer_opt.errors import ConfigError
 from infer_opt.protocols import Monitor
 
-# name -> (module, class). Loaded on first use: NVML and psutil stay out of processes that read neither.
+# name -> (module, class). Loaded on first use: NVML stays out of processes that do not read it.
 MONITORS = {
-    "host": ("infer_opt.monitors.host", "HostMonitor"),
+    "cpu": ("infer_opt.monitors.cpu", "CpuMonitor"),
+    "pressure": ("infer_opt.monitors.pressure", "PressureMonitor"),
+    "memory": ("infer_opt.monitors.memory", "MemoryMonitor"),
+    "disk": ("infer_opt.monitors.disk", "DiskMonitor"),
+    "network": ("infer_opt.monitors.network", "NetworkMonitor"),
+    "cgroup": ("infer_opt.monitors.cgroup", "CgroupMonitor"),
+    "process": ("infer_opt.monitors.processes", "ProcessMonitor"),
     "nvml": ("infer_opt.monitors.nvml", "NvmlMonitor"),
 }
 

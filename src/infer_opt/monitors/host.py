@@ -1,14 +1,16 @@
-"""The host as a monitor, and as snapshots cheap enough to take between blocks.
+"""The host in snapshots that are cheap enough to take between blocks, and what passed between two of them.
 
 `snapshot` costs well under 200 microseconds: plain reads of /proc/stat and /proc/PID files, no libraries, because it
-runs while workers are being timed. `HostMonitor` gives slower and richer readings through psutil.
+runs while workers are being timed. What a monitor shows is read by the other modules of this folder.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from infer_opt.monitors.files import content
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
 
@@ -91,92 +93,11 @@ def passed(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else after - before
 
 
-class HostMonitor:
-    """CPU and main memory of this machine and of the given processes.
-
-    Readings, all None where the platform does not say. Those marked * cover the time since the previous `read` and are
-    None at the first, and after a change of processes:
-
-    `cpu_cores`*             CPU time of the processes over wall time, in cores (2.0 = two cores busy); `pidstat -u`
-    `others_cores`*          the same of all other processes, on the CPUs that this process may use
-    `system_busy`*           busy share of those CPUs, 0 to 1; `mpstat`'s 100 - %idle - %iowait - %steal
-    `steal`*                 stolen share of the CPU time asked for, 0 to 1; `mpstat`'s %steal over (busy + %steal)
-    `rss_bytes`              memory held now, summed over the processes (shared pages count in each); `ps -o rss`
-    `peak_rss_bytes`         the most ever held by each, summed; VmHWM in /proc/PID/status, Linux only
-    `threads`                threads of the processes; `ps -o nlwp`
-    `involuntary_switches`   times that they were taken off a core against their will, since their start
-    `memory_available_bytes` what the machine can still give without swapping; `free`'s "available"
-    """
-
-    name = "host"
-
-    def __init__(self, *, take: Callable[[Iterable[int]], HostSnapshot] = snapshot) -> None:
-        self._take = take
-        self._last: HostSnapshot | None = None
-
-    def read(self, pids: Sequence[int]) -> Mapping[str, float | None]:
-        """The readings above, now. A process that ended counts for nothing; when all have, sums are None."""
-        now, last = self._take(pids), self._last
-        self._last = now
-        return {**_rates(last, now), **_held(pids)}
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-def _rates(last: HostSnapshot | None, now: HostSnapshot) -> dict[str, float | None]:
-    rates: dict[str, float | None] = dict.fromkeys(("cpu_cores", "others_cores", "system_busy", "steal"))
-    if last is None or now.time_ns <= last.time_ns:
-        return rates
-    wall_s = (now.time_ns - last.time_ns) / 1e9
-    if [pid for pid, _ in last.cpu_s] == [pid for pid, _ in now.cpu_s]:
-        own, others = passed(last.own_cpu_s, now.own_cpu_s), others_cpu_s(last, now)
-        rates["cpu_cores"] = None if own is None or own < 0 else own / wall_s
-        rates["others_cores"] = None if others is None else others / wall_s
-    busy, stolen, idle = (passed(getattr(last, f), getattr(now, f)) for f in ("busy_s", "steal_s", "idle_s"))
-    if busy is not None and stolen is not None and idle is not None and busy + stolen + idle > 0:
-        rates["system_busy"] = busy / (busy + stolen + idle)
-    rates["steal"] = steal_share(last, now)
-    return rates
-
-
-def _held(pids: Sequence[int]) -> dict[str, float | None]:
-    import psutil
-
-    sums: dict[str, float | None] = dict.fromkeys(("rss_bytes", "peak_rss_bytes", "threads", "involuntary_switches"))
-    for pid in dict.fromkeys(pids):
-        try:
-            process = psutil.Process(pid)
-            with process.oneshot():
-                found: dict[str, float | None] = {
-                    "rss_bytes": process.memory_info().rss,
-                    "peak_rss_bytes": _peak_rss_bytes(pid),
-                    "threads": process.num_threads(),
-                    "involuntary_switches": process.num_ctx_switches().involuntary,
-                }
-        except (psutil.Error, OSError):  # it ended, is somebody else's, or /proc is not there
-            continue
-        for key, value in found.items():
-            sums[key] = sums[key] if value is None else (sums[key] or 0) + value
-    try:
-        available: float | None = psutil.virtual_memory().available
-    except (psutil.Error, OSError):
-        available = None
-    return {**sums, "memory_available_bytes": available}
-
-
-def _peak_rss_bytes(pid: int) -> int | None:
-    for line in (_read(f"/proc/{pid}/status") or b"").splitlines():
-        if line.startswith(b"VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
 def _system(proc: str) -> tuple[float | None, float | None, float | None]:
-    content = _read(f"{proc}/stat")
-    if content is None:
+    stat = content(f"{proc}/stat")
+    if stat is None:
         return None, None, None
-    rows = [line.split() for line in content.splitlines() if line.startswith(b"cpu")]
+    rows = [line.split() for line in stat.splitlines() if line.startswith(b"cpu")]
     mine = _allowed(len(rows) - 1)
     chosen = [row for row in rows[1:] if mine is not None and int(row[0][3:]) in mine] or rows[:1]
     sums = [sum(int(row[field]) for row in chosen if field < len(row)) * TICK_S for field in range(1, 9)]
@@ -205,7 +126,7 @@ def _tree(proc: str, pid: int, seen: set[int]) -> float | None:
         return None
     reaped = (int(fields[13]) + int(fields[14])) * TICK_S
     # Children forked by the main thread, which is where this project starts all of its own.
-    children = [int(child) for child in (_read(f"{proc}/{pid}/task/{pid}/children") or b"").split()]
+    children = [int(child) for child in (content(f"{proc}/{pid}/task/{pid}/children") or b"").split()]
     alive = 0.0
     for child in children:
         if child not in seen:
@@ -231,22 +152,6 @@ def _threads(proc: str, pid: int, fields: list[bytes]) -> float:
 
 def _fields(proc: str, pid: int) -> list[bytes] | None:
     """/proc/PID/stat after the command's name, which may itself hold spaces and brackets."""
-    content = _read(f"{proc}/{pid}/stat")
-    fields = [] if content is None else content.rpartition(b")")[2].split()
+    stat = content(f"{proc}/{pid}/stat")
+    fields = [] if stat is None else stat.rpartition(b")")[2].split()
     return fields if len(fields) > 14 else None
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        parts = []
-        while part := os.read(handle, 1 << 16):
-            parts.append(part)
-        return b"".join(parts)
-    except OSError:  # the process ended between open and read
-        return None
-    finally:
-        os.close(handle)

@@ -70,13 +70,13 @@ _CPU = _quantities(
         ("system", _R, "CPU time in the kernel, interrupts included, since the sample before", "mpstat 1 (%sys + %irq + %soft)"),
         ("waiting", _R, "CPU time idle while a disk request was outstanding, since the sample before", "mpstat 1 (%iowait)"),
         ("steal", _R, "CPU time that the hypervisor gave to others, over all CPU time, since the sample before", "mpstat 1 (%steal)"),
-        ("runnable", _N, "threads running or waiting for a CPU, now", "vmstat 1 (r)"),
+        ("runnable", _N, "threads running or waiting for a CPU, now, without the one that counts them", "vmstat 1 (r)"),
         ("blocked", _N, "threads that wait for a disk, now", "vmstat 1 (b)"),
         ("switches_per_second", _PS, "context switches since the sample before", "vmstat 1 (cs)"),
         ("load_1m", _N, "runnable and blocked threads, averaged over the last minute", "uptime"),
         ("load_5m", _N, "the same over five minutes", "uptime"),
         ("load_15m", _N, "the same over fifteen minutes", "uptime"),
-        ("frequency_hertz", Unit.HERTZ, "clock now, the mean of the CPUs; with an instance, of that CPU", "grep MHz /proc/cpuinfo"),
+        ("frequency_hertz", Unit.HERTZ, "clock now, the mean of the CPUs; with an instance, of that CPU; n/a in virtual machines that know the nominal clock alone", "grep MHz /proc/cpuinfo"),
     ),
 )  # fmt: skip
 _PRESSURE = _quantities(
@@ -125,7 +125,7 @@ _FILESYSTEM = _quantities(
 _NETWORK = _quantities(
     "network",
     (
-        ("received_bytes_per_second", _BPS, "received since the sample before, over all interfaces but the loopback; with an instance, of that interface", "sar -n DEV 1 (rxkB/s)"),
+        ("received_bytes_per_second", _BPS, "received since the sample before, over the interfaces with hardware behind them, or where there are none, as in a container, over all but the loopback; with an instance, of that interface", "sar -n DEV 1 (rxkB/s)"),
         ("sent_bytes_per_second", _BPS, "sent since the sample before, likewise", "sar -n DEV 1 (txkB/s)"),
         ("received_packets_per_second", _PS, "packets received since the sample before, likewise", "sar -n DEV 1 (rxpck/s)"),
         ("sent_packets_per_second", _PS, "packets sent since the sample before, likewise", "sar -n DEV 1 (txpck/s)"),
@@ -149,12 +149,12 @@ _PROCESS = _quantities(
     "process",
     (
         ("count", _N, "chosen processes and all that descend from them, now; with an instance, of the tree of that number", "pstree -p PID"),
-        ("cpu_cores", Unit.CORES, "their CPU time over wall time since the sample before (2.0 = two cores busy)", "pidstat -u -p PID 1 (%CPU / 100)"),
+        ("cpu_cores", Unit.CORES, "their CPU time over wall time since the sample before (2.0 = two cores busy), children that came and went included", "pidstat -u -p PID 1 (%CPU / 100)"),
         ("rss_bytes", _B, "memory that they hold now; pages that they share count in each", "ps -o rss= -p PID"),
         ("threads", _N, "their threads now", "ps -o nlwp= -p PID"),
         ("read_bytes_per_second", _BPS, "what they had read from disks since the sample before", "pidstat -d -p PID 1 (kB_rd/s)"),
         ("written_bytes_per_second", _BPS, "what they had written to disks since the sample before", "pidstat -d -p PID 1 (kB_wr/s)"),
-        ("involuntary_switches_per_second", _PS, "times that they were taken off a core against their will, since the sample before", "pidstat -w -p PID 1 (nvcswch/s)"),
+        ("involuntary_switches_per_second", _PS, "times that they were taken off a core against their will, since the sample before", "pidstat -w -t -p PID 1 (nvcswch/s, the sum of its threads)"),
         ("major_faults_per_second", _PS, "page faults of theirs that had to read a disk, since the sample before", "pidstat -r -p PID 1 (majflt/s)"),
         ("open_files", _N, "file descriptors that they hold", "ls /proc/PID/fd | wc -l"),
     ),

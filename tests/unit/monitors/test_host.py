@@ -1,13 +1,10 @@
 import os
-import subprocess
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from file_tree import write
-from infer_opt.monitors.host import TICK_S, HostMonitor, HostSnapshot, others_cpu_s, snapshot, steal_share
+from infer_opt.monitors.host import TICK_S, HostSnapshot, others_cpu_s, snapshot, steal_share
 
 S = 1_000_000_000
 
@@ -110,44 +107,3 @@ def test_steal_is_a_share_of_what_was_asked_for() -> None:
     assert steal_share(before, after) == pytest.approx(0.1)
     assert steal_share(before, at(1, busy_s=0.0, steal_s=0.0)) == 0.0
     assert steal_share(before, at(1, busy_s=0.5)) is None
-
-
-def test_rates_need_two_reads_of_the_same_processes() -> None:
-    snapshots = iter(
-        [
-            at(0, busy_s=0.0, steal_s=0.0, idle_s=0.0, cpu_s=((1, 0.0),)),
-            at(2, busy_s=3.0, steal_s=0.0, idle_s=1.0, cpu_s=((1, 2.0),)),
-            at(4, busy_s=6.0, steal_s=0.0, idle_s=2.0, cpu_s=((2, 9.0),)),
-        ]
-    )
-
-    def take(pids: Iterable[int]) -> HostSnapshot:
-        return next(snapshots)
-
-    monitor = HostMonitor(take=take)
-    first, second, third = (monitor.read([]) for _ in range(3))
-
-    assert (first["cpu_cores"], first["system_busy"]) == (None, None)
-    assert (second["cpu_cores"], second["others_cores"], second["system_busy"]) == (1.0, 0.5, 0.75)
-    assert (third["cpu_cores"], third["system_busy"]) == (None, 0.75)
-
-
-def test_memory_is_read_in_bytes_and_the_peak_is_not_below_it() -> None:
-    readings = HostMonitor().read([os.getpid()])
-
-    rss, peak = readings["rss_bytes"], readings["peak_rss_bytes"]
-    assert rss is not None
-    assert peak is not None
-    assert 5_000_000 < rss <= peak * 1.01
-
-
-def test_a_process_that_ended_leaves_the_others_readings_alone() -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    monitor = HostMonitor()
-
-    both, gone = monitor.read([os.getpid(), ended.pid]), monitor.read([ended.pid])
-
-    assert both["rss_bytes"] is not None
-    assert gone["rss_bytes"] is None
-    assert gone["threads"] is None

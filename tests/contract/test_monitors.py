@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,8 +21,10 @@ OPENERS: dict[str, Callable[[], Monitor]] = {
 
 
 @pytest.fixture(params=sorted(OPENERS))
-def monitor(request: pytest.FixtureRequest) -> Monitor:
-    return OPENERS[request.param]()
+def monitor(request: pytest.FixtureRequest) -> Iterator[Monitor]:
+    opened = OPENERS[request.param]()
+    yield opened
+    opened.close()
 
 
 def test_every_registered_monitor_is_held_to_this_contract() -> None:

@@ -97,7 +97,7 @@ class NvmlMonitor:
                     readings |= {key_of("gpu", name, instance): value for name, value in values.items()}
         except asker.gone as error:
             raise self._gone(error) from error
-        if asker.unanswered is not None and not lost:
+        if asker.unanswered is not None:
             raise self._gone(asker.unanswered)
         self._lost = lost
         return readings

@@ -179,17 +179,22 @@ def test_which_gpus_are_lost_is_said_in_the_same_words_until_they_are_back(error
     assert monitor.lost() == ()
 
 
-def test_a_gpu_that_comes_back_compares_with_nothing_from_before() -> None:
+def test_a_gpu_that_comes_back_has_a_new_handle_and_compares_with_nothing_from_before() -> None:
     device = FakeGpu()
-    monitor = open_fake(device, FakeGpu())
+    driver = FakeNvml(device, FakeGpu())
+    monitor = open_fake(nvml=driver)
     monitor.read([])
     assert monitor.read([])["gpu[0].sm_active"] is not None
 
     device.lost = True
     monitor.read([])
-    device.lost = False
+    device.lost, device.fan = False, 90
+    handles = driver.calls["nvmlDeviceGetHandleByIndex"]
 
-    assert monitor.read([])["gpu[0].sm_active"] is None
+    back = monitor.read([])
+    assert back["gpu[0].sm_active"] is None
+    assert back["gpu[0].fan"] == pytest.approx(0.9)
+    assert driver.calls["nvmlDeviceGetHandleByIndex"] == handles + 1
     assert monitor.read([])["gpu[0].sm_active"] is not None
 
 
@@ -267,6 +272,18 @@ def test_a_single_reading_that_fails_for_an_unknown_reason_is_not_a_driver_that_
 
     assert readings["gpu[0].power_watts"] is None
     assert readings["gpu[0].temperature_celsius"] == 61
+
+
+def test_a_driver_that_goes_away_after_a_gpu_was_lost_is_said_too() -> None:
+    lost = FakeGpu(lost=True)
+    other = FakeGpu()
+    monitor = open_fake(lost, other)
+    monitor.read([])
+
+    other.errors = dict.fromkeys(FUNCTIONS, pynvml.NVMLError_Unknown())
+
+    with pytest.raises(UnavailableError, match="Unknown Error"):
+        monitor.read([])
 
 
 def test_when_the_driver_is_gone_a_tuning_is_told_nothing_and_goes_on() -> None:
@@ -386,6 +403,18 @@ def test_closing_twice_gives_nvml_back_once() -> None:
 
     assert driver.users == 1
     second.close()
+
+
+def test_a_closed_monitor_reads_nothing_even_while_another_has_nvml_open() -> None:
+    driver = FakeNvml(FakeGpu())
+    closed, other = open_fake(nvml=driver), open_fake(nvml=driver)
+
+    closed.close()
+
+    with pytest.raises(UnavailableError, match="this monitor is closed"):
+        closed.read([])
+    assert driver.samples == {}
+    other.close()
 
 
 def test_closing_frees_all_that_was_held() -> None:

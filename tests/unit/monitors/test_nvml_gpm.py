@@ -52,8 +52,8 @@ def test_a_metric_that_the_driver_does_not_give_is_none_beside_the_others() -> N
     assert found == {**NOTHING, "graphics_active": 0.5, "dram_active": 0.0}
 
 
-@pytest.mark.parametrize("function", ["nvmlGpmSampleGet", "nvmlGpmMetricsGet"])
-def test_a_question_that_fails_is_none_and_later_samples_are_compared_again(function: str) -> None:
+@pytest.mark.parametrize(("function", "is_next_compared"), [("nvmlGpmSampleGet", False), ("nvmlGpmMetricsGet", True)])
+def test_no_comparison_goes_back_beyond_a_sample_that_failed(function: str, is_next_compared: bool) -> None:
     device = FakeGpu()
     driver, asker = opened(device)
     gpm = Gpm()
@@ -66,9 +66,10 @@ def test_a_question_that_fails_is_none_and_later_samples_are_compared_again(func
     setattr(driver, function, fail)
     missing = gpm.read(asker, device)
     setattr(driver, function, whole)
-    gpm.read(asker, device)
+    following = gpm.read(asker, device)
 
     assert missing == NOTHING
+    assert (following != NOTHING) == is_next_compared
     assert gpm.read(asker, device)["sm_active"] == pytest.approx(0.64)
     assert len(driver.samples) == 2
 

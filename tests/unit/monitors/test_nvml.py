@@ -1,21 +1,15 @@
-import inspect
-import re
-
 import pynvml
 import pytest
 
 from fake_nvml import FakeGpu, FakeMig, FakeNvml, StillClock, open_fake
 from infer_opt.errors import UnavailableError
 from infer_opt.facts import Gpu
-from infer_opt.monitors import nvml as nvml_monitor
-from infer_opt.monitors import nvml_asking, nvml_devices, nvml_gpm, nvml_mig, nvml_pcie, nvml_processes
 from infer_opt.monitors.nvml import NvmlMonitor, gpus
+from infer_opt.monitors.nvml_devices import LEAN
+from infer_opt.monitors.nvml_pcie import PcieWatch
 from infer_opt.readings.catalogue import CATALOGUE, quantity_of
 
 GIB = 1 << 30
-NAMES = [name for name in dir(FakeNvml) if not name.startswith("_")]
-FUNCTIONS = [name for name in NAMES if name.startswith("nvml") and callable(getattr(FakeNvml, name))]
-CONSTANTS = [name for name in NAMES if isinstance(getattr(FakeNvml, name), int)]
 GONE = [
     pynvml.NVMLError_Uninitialized(),
     pynvml.NVMLError_DriverNotLoaded(),
@@ -27,38 +21,6 @@ GONE = [
 def of(readings: dict[str, float | None], instance: str) -> dict[str, float | None]:
     prefix = f"gpu[{instance}]."
     return {key.removeprefix(prefix): value for key, value in readings.items() if key.startswith(prefix)}
-
-
-# The double
-
-
-def test_the_double_uses_only_names_that_pynvml_has() -> None:
-    assert len(FUNCTIONS) > 35
-    assert len(CONSTANTS) > 15
-    assert [name for name in NAMES if not hasattr(pynvml, name)] == []
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_of_the_double_take_what_those_of_pynvml_take(name: str) -> None:
-    double, real = (inspect.signature(getattr(module, name)) for module in (FakeNvml(), pynvml))
-
-    assert [(p.name, p.default) for p in double.parameters.values()] == [
-        (p.name, p.default) for p in real.parameters.values()
-    ]
-
-
-@pytest.mark.parametrize("name", CONSTANTS)
-def test_constants_of_the_double_are_those_of_pynvml(name: str) -> None:
-    assert getattr(FakeNvml, name) == getattr(pynvml, name)
-
-
-def test_whatever_the_monitor_asks_is_a_function_of_the_double() -> None:
-    modules = (nvml_monitor, nvml_asking, nvml_devices, nvml_gpm, nvml_mig, nvml_pcie, nvml_processes)
-    asked = {name for module in modules for name in re.findall(r"\bnvml[A-Z]\w+\b", inspect.getsource(module))}
-
-    # The beginning of a name that is put together, and a field of a structure.
-    assert asked - {"nvmlDeviceGet", "nvmlReturn"} <= set(NAMES)
-    assert {"nvmlDeviceGetFieldValues", "nvmlGpmMigSampleGet", "nvmlDeviceGetProcessUtilization"} <= asked
 
 
 # Reading
@@ -99,7 +61,7 @@ def test_whoever_measures_something_else_gets_few_readings_with_few_questions() 
 
     readings = dict(monitor.read([5]))
 
-    assert tuple(of(readings, "0")) == nvml_devices.LEAN
+    assert tuple(of(readings, "0")) == LEAN
     assert set(driver.calls) == {
         "nvmlDeviceGetMemoryInfo",
         "nvmlDeviceGetUtilizationRates",
@@ -280,7 +242,7 @@ def test_a_driver_that_goes_away_after_a_gpu_was_lost_is_said_too() -> None:
     monitor = open_fake(lost, other)
     monitor.read([])
 
-    other.errors = dict.fromkeys(FUNCTIONS, pynvml.NVMLError_Unknown())
+    other.errors = dict.fromkeys(dir(FakeNvml), pynvml.NVMLError_Unknown())
 
     with pytest.raises(UnavailableError, match="Unknown Error"):
         monitor.read([])
@@ -430,7 +392,7 @@ def test_closing_frees_all_that_was_held() -> None:
 
 
 def test_a_question_that_hangs_in_the_driver_does_not_hang_whoever_closes() -> None:
-    class Hanging(nvml_pcie.PcieWatch):
+    class Hanging(PcieWatch):
         def close(self) -> bool:
             return False
 

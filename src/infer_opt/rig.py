@@ -234,19 +234,31 @@ class Rig:
             raise UnavailableError(f"the {self.objective} of a process cannot be read here", hint="infer-opt doctor")
         return found
 
+    def gpu(self, worker: WorkerProcess) -> Mapping[str, float | None]:
+        """What the GPU says of itself and of a worker now; nothing where nobody reads it.
+
+        CUDA goes on without NVML: when that stops to answer in the middle, its readings are n/a from then on.
+        """
+        if self.device is None:
+            return {}
+        try:
+            return self.device.read([worker.pid])
+        except UnavailableError:
+            return {}
+
     def _peak_bytes(self, starting: "Starting") -> float | None:
         worker = starting.worker
         if starting.config.options.provider is not Provider.CUDA:
             return worker.memory_bytes("VmHWM")
-        return None if self.device is None else self.device.read([worker.pid]).get("gpu0.process_memory_bytes")
+        return self.gpu(worker).get("gpu[0].process_memory_bytes")
 
     def _joules(self, starting: "Starting") -> float | None:
         """Of the device, over a while of runs."""
         if self.device is None or starting.config.options.provider is not Provider.CUDA:
             return None
-        begin = self.device.read([starting.worker.pid]).get("gpu0.energy_joules")
+        begin = self.gpu(starting.worker).get("gpu[0].energy_joules")
         use: CpuUse = starting.worker.ask(WatchCpu(seconds=ENERGY_S), timeout_s=self.timeout_s)
-        end = self.device.read([starting.worker.pid]).get("gpu0.energy_joules")
+        end = self.gpu(starting.worker).get("gpu[0].energy_joules")
         return None if begin is None or end is None else (end - begin) / (use.runs * starting.config.batch)
 
 

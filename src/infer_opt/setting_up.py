@@ -245,7 +245,7 @@ def _tolerance(limits: Limits) -> float:
 
 def _nvml() -> NvmlMonitor | None:
     try:
-        return NvmlMonitor()
+        return NvmlMonitor(detailed=False)  # the rest takes time, which sessions are being measured in
     except UnavailableError:
         return None  # CUDA works without NVML (containers, Jetson): its readings are n/a then
 

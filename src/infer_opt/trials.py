@@ -230,17 +230,17 @@ def _watch(rig: Rig, worker: WorkerProcess, config: TrialConfig) -> tuple[CpuUse
     nothing: dict[str, float | None] = dict.fromkeys(("memory", "utilisation", "power", "energy"))
     if rig.device is None or config.options.provider is not Provider.CUDA:
         return worker.ask(WatchCpu(), timeout_s=rig.timeout_s), nothing
-    before = rig.device.read([worker.pid])
+    before = rig.gpu(worker)
     worker.send(WatchCpu(seconds=CUDA_WATCH_S))
     time.sleep(CUDA_WATCH_S * 0.7)  # NVML averages over up to a second: late readings are of this session alone
-    during = rig.device.read([worker.pid])
+    during = rig.gpu(worker)
     use: CpuUse = worker.receive(timeout_s=rig.timeout_s)
-    after = rig.device.read([worker.pid])
-    begin, end = before.get("gpu0.energy_joules"), after.get("gpu0.energy_joules")
+    after = rig.gpu(worker)
+    begin, end = before.get("gpu[0].energy_joules"), after.get("gpu[0].energy_joules")
     return use, {
-        "memory": during.get("gpu0.process_memory_bytes"),
-        "utilisation": during.get("gpu0.utilisation"),
-        "power": during.get("gpu0.power_watts"),
+        "memory": during.get("gpu[0].process_memory_bytes"),
+        "utilisation": during.get("gpu[0].utilisation"),
+        "power": during.get("gpu[0].power_watts"),
         "energy": None if begin is None or end is None else (end - begin) / use.runs,
     }
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import pytest
@@ -22,11 +22,13 @@ OPENERS: dict[str, Callable[[], Monitor]] = {
 
 
 @pytest.fixture(params=sorted(OPENERS))
-def monitor(request: pytest.FixtureRequest) -> Monitor:
+def monitor(request: pytest.FixtureRequest) -> Iterator[Monitor]:
     try:
-        return OPENERS[request.param]()
+        opened = OPENERS[request.param]()
     except UnavailableError as error:
         pytest.skip(error.what)
+    yield opened
+    opened.close()
 
 
 def lasting(readings: Mapping[str, float | None]) -> set[str]:
@@ -56,9 +58,6 @@ def test_something_is_known_by_the_second_read(monitor: Monitor) -> None:
 
 
 def test_readings_are_in_the_catalogue(monitor: Monitor) -> None:
-    if monitor.name == "nvml":
-        pytest.skip("its readings still have names of their own")
-
     for key in monitor.read([os.getpid()]):
         assert quantity_of(key).unit, split(key)
 

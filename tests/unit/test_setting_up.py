@@ -5,15 +5,19 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fake_nvml import FakeGpu, FakeNvml
 from fakes import MACHINE, MODEL, World, make_rig
 from infer_opt.config import Objective, Provider, Shape, Workload
 from infer_opt.errors import ConfigError, EvidenceError, InferOptError, ModelError, StorageError, UnavailableError
 from infer_opt.facts import ModelFacts
+from infer_opt.monitors.nvml import NvmlMonitor
+from infer_opt.monitors.nvml_devices import LEAN
 from infer_opt.preparing import Availability, Prepared
 from infer_opt.recipes import Rewriter
 from infer_opt.request import Request, versions
@@ -460,6 +464,17 @@ def test_a_cache_that_cannot_be_written_is_an_error_of_storage(monkeypatch: pyte
         pass
 
     assert caught.value.hint == "set INFER_OPT_CACHE to another folder"
+
+
+def test_the_gpu_is_read_with_few_questions_while_sessions_are_measured(
+    rigged: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infer_opt.setting_up.NvmlMonitor", partial(NvmlMonitor, FakeNvml(FakeGpu())))
+
+    device = rigged(ask_runtime=asked(WORKING)).rig.device
+
+    assert device is not None
+    assert tuple(device.read([])) == tuple(f"gpu[0].{name}" for name in LEAN)
 
 
 # Distributions

@@ -1,40 +1,42 @@
 """NVIDIA devices, read through NVML (`nvidia-ml-py`, module `pynvml`).
 
-NVML answers "not supported" for many readings on some devices (utilisation under MIG, power on small boards) and "GPU
-is lost" once a device fell off the bus. Either is None here, never 0, and the other readings go on.
+NVML answers "not supported" for many readings on some devices (utilisation under MIG, power on small boards): None
+here, never 0. A GPU that fell off the bus or has to be reset gives None for all of its readings, and the others go on.
 """
 
+import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from infer_opt.errors import UnavailableError
 from infer_opt.facts import Gpu
-
-Nvml = Any  # the module pynvml, or the tests' double with the same names
-Handle = Any
+from infer_opt.monitors import nvml_processes
+from infer_opt.monitors.nvml_asking import Asker, Nvml
+from infer_opt.monitors.nvml_devices import THERMAL_BITS, Device, throttle_reasons
+from infer_opt.monitors.nvml_pcie import PcieWatch
+from infer_opt.monitors.nvml_processes import Chosen
+from infer_opt.readings.catalogue import key_of
 
 NO_GPU_HINT = "see `nvidia-smi`; choose `--provider cpu` to run without an NVIDIA GPU"
-# Bits of the clock event reasons that mean heat: software and hardware thermal slowdown. `HwSlowdown` is left out: it
-# is also set by the power brake, which is not heat.
-THERMAL_BITS = 0x20 | 0x40
+GONE_HINT = "see `nvidia-smi`; after an update of the driver, reload its modules or restart the machine"
 
 
 class NvmlMonitor:
     """Every NVIDIA GPU that this process may see.
 
-    Readings are named `gpu0.utilisation`, `gpu1.power_watts` and so on. None where the device does not say:
+    Readings are those of `readings.catalogue`, family `gpu`, with their units and the commands that show the same:
+    `gpu[0].utilisation`, `gpu[1].power_watts`, and of MIG instances `gpu[0.mig1].memory_used_bytes`. How they are
+    sampled, beyond what stands there:
 
-    `utilisation`          share of the driver's last sampling period (1/6 to 1 s) in which some kernel ran, 0 to 1;
-                           None under MIG; `nvidia-smi --query-gpu=utilization.gpu`
-    `memory_used_bytes`    held by all processes, without what the driver keeps to itself; `--query-gpu=memory.used`
-    `memory_total_bytes`   `--query-gpu=memory.total`
-    `power_watts`          board power, averaged over about a second on Ampere and later; `--query-gpu=power.draw`
-    `temperature_celsius`  of the chip; `--query-gpu=temperature.gpu`
-    `sm_clock_mhz`         clock of the multiprocessors now; `--query-gpu=clocks.sm`
-    `throttle_reasons`     bit mask of why the clock is not higher; `--query-gpu=clocks_event_reasons.active`
-    `energy_joules`        used since the driver was loaded, so take differences; `dcgmi dmon -e 156` (mJ)
-    `process_memory_bytes` held by the given processes; `nvidia-smi --query-compute-apps=pid,used_memory`
-    `foreign_processes`    processes that compute there and are not given ones; the same query
+    - Clocks, power, energy, heat, memory, utilisation and GPM are asked at every read. What changes slowly or takes
+      milliseconds is asked once a second at most, and stands meanwhile: processes and what they hold, the fan, the
+      power limit, errors, temperature of memory, generation and width of PCIe, encoders, which MIG instances exist.
+    - The throughput of PCIe takes 20 ms for each direction. A thread asks, one GPU a second, and a read gives the last
+      answer, None in the first.
+    - GPM and the utilisation of processes need a read before: None in the first.
+
+    With `detailed=False` nothing of this is done: a read gives `nvml_devices.LEAN`, asked anew each time, in as little
+    time as can be. That is for whoever measures something else.
 
     Raises:
         UnavailableError: no NVML library, no driver, or no GPU that answers.
@@ -42,43 +44,99 @@ class NvmlMonitor:
 
     name = "nvml"
 
-    def __init__(self, nvml: Nvml = None, *, pid_exists: Callable[[int], bool] | None = None) -> None:
+    def __init__(
+        self,
+        nvml: Nvml = None,
+        *,
+        detailed: bool = True,
+        pid_exists: Callable[[int], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        watch_pcie: Callable[[Nvml, Sequence[Device]], PcieWatch] = PcieWatch,
+    ) -> None:
         self._nvml = _pynvml() if nvml is None else nvml
         self._pid_exists = _pid_exists if pid_exists is None else pid_exists
+        self._clock, self._detailed = clock, detailed
+        self._devices: tuple[Device, ...] = ()
+        self._lost: dict[int, str] = {}
         self._open = False
         try:
             self._nvml.nvmlInit()
             self._open = True
-            count = self._nvml.nvmlDeviceGetCount()
-            self._handles = tuple(self._nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count))
+            self._devices = self._connected()
         except self._nvml.NVMLError as error:
             self.close()
             raise UnavailableError(f"the NVIDIA driver does not answer: {error}", hint=NO_GPU_HINT) from error
-        if not self._handles:
+        if not self._devices:
             self.close()
             raise UnavailableError("the NVIDIA driver lists no GPU", hint=NO_GPU_HINT)
+        self._pcie = watch_pcie(self._nvml, self._devices)
 
     def read(self, pids: Sequence[int]) -> Mapping[str, float | None]:
-        """The readings above, for each GPU."""
+        """The readings above, for each GPU.
+
+        Raises:
+            UnavailableError: the driver does not answer any more, for no GPU. This monitor is closed then; open a new
+                one once the driver is back.
+        """
+        if not self._open:
+            raise UnavailableError("the NVIDIA driver does not answer any more: this monitor is closed", hint=GONE_HINT)
+        asker, chosen = Asker(self._nvml), Chosen(pids=frozenset(pids), exists=self._pid_exists)
+        now_s = self._clock()
+        lost: dict[int, str] = {}
         readings: dict[str, float | None] = {}
-        for index, handle in enumerate(self._handles):
-            for key, value in {**self._device(handle), **self._processes(handle, pids)}.items():
-                readings[f"gpu{index}.{key}"] = value
+        try:
+            for device in self._devices:
+                try:
+                    found = device.read(asker, chosen, now_s)
+                except asker.lost as error:
+                    found, lost[device.index] = device.lose(), str(error)
+                else:
+                    if self._detailed:
+                        found[str(device.index)] |= self._pcie.latest(device.index)
+                for instance, values in found.items():
+                    readings |= {key_of("gpu", name, instance): value for name, value in values.items()}
+        except asker.gone as error:
+            raise self._gone(error) from error
+        if asker.unanswered is not None:
+            raise self._gone(asker.unanswered)
+        self._lost = lost
         return readings
+
+    def lost(self) -> tuple[str, ...]:
+        """One sentence for each GPU that was lost at the last read, the same one for as long as it is."""
+        names = {device.index: f" ({device.name})" if device.name else "" for device in self._devices}
+        return tuple(f"GPU {index}{names[index]} gives no readings: {why}" for index, why in self._lost.items())
+
+    def by_process(self) -> Mapping[int, tuple[int | None, float | None]]:
+        """Device memory in bytes and utilisation, 0 to 1, of every process that was on a GPU at the last read.
+
+        Memory is summed over all GPUs, utilisation is that of the GPU which the process keeps busiest. Process numbers
+        are the driver's: in a container they may be the host's.
+        """
+        return nvml_processes.by_process(device.usage for device in self._devices)
 
     def gpus(self) -> tuple[Gpu, ...]:
         """What the devices are. One that does not say its name or memory any more is left out.
 
         A device without memory of its own (NVML says "not supported") uses the host's, and that is what it is given.
         """
-        found = (self._gpu(index, handle) for index, handle in enumerate(self._handles))
+        found = []
+        for device in self._devices:
+            with contextlib.suppress(self._nvml.NVMLError):  # lost
+                found.append(self._gpu(Asker(self._nvml), device))
         return tuple(gpu for gpu in found if gpu is not None)
 
     def foreign_processes(self, pids: Sequence[int]) -> int | None:
         """Processes that compute on any of the GPUs and are not among `pids`; None where that cannot be told."""
-        counts = [self._processes(handle, pids)["foreign_processes"] for handle in self._handles]
-        known = [int(count) for count in counts if count is not None]
-        return sum(known) if known else None
+        asker, chosen = Asker(self._nvml), Chosen(pids=frozenset(pids), exists=self._pid_exists)
+        known: list[float | None] = []
+        for device in self._devices:
+            with contextlib.suppress(self._nvml.NVMLError):
+                if device.connect(asker):
+                    usage = nvml_processes.Usage(computing=nvml_processes.computing(asker, device.handle))
+                    known.append(usage.foreign(chosen))
+        counts = [int(count) for count in known if count is not None]
+        return sum(counts) if counts else None
 
     def thermal_slowdown(self) -> bool | None:
         """Whether heat holds a clock down now; None where no device says.
@@ -86,82 +144,86 @@ class NvmlMonitor:
         Source: `nvidia-smi
         --query-gpu=clocks_event_reasons.hw_thermal_slowdown,clocks_event_reasons.sw_thermal_slowdown`
         """
-        masks = [self._ask("nvmlDeviceGetCurrentClocksEventReasons", handle) for handle in self._handles]
-        known = [int(mask) for mask in masks if mask is not None]
+        asker = Asker(self._nvml)
+        masks: list[int | None] = []
+        for device in self._devices:
+            with contextlib.suppress(self._nvml.NVMLError):
+                if device.connect(asker):
+                    masks.append(throttle_reasons(asker, device.handle))
+        known = [mask for mask in masks if mask is not None]
         return any(mask & THERMAL_BITS for mask in known) if known else None
 
     def cuda_version(self) -> tuple[int, int] | None:
         """The newest CUDA (major, minor) that the driver can run; the "CUDA Version" in `nvidia-smi`'s heading."""
-        found = self._ask("nvmlSystemGetCudaDriverVersion")
-        return None if found is None else (int(found) // 1000, int(found) % 1000 // 10)
-
-    def close(self) -> None:
-        """Give NVML back. Safe to call twice."""
-        if self._open:
-            self._open = False
-            try:
-                self._nvml.nvmlShutdown()
-            except self._nvml.NVMLError:
-                return  # the driver is gone already, and so is all that it held for us
-
-    def _ask(self, function: str, *arguments: Any) -> Any:
-        """What NVML answers; None when the device, or this version of the driver, does not say."""
         try:
-            return getattr(self._nvml, function)(*arguments)
+            found = int(self._nvml.nvmlSystemGetCudaDriverVersion())
         except self._nvml.NVMLError:
             return None
+        return found // 1000, found % 1000 // 10
 
-    def _device(self, handle: Handle) -> dict[str, float | None]:
-        nvml = self._nvml
-        memory = self._ask("nvmlDeviceGetMemoryInfo", handle, nvml.nvmlMemory_v2)
-        utilisation = self._ask("nvmlDeviceGetUtilizationRates", handle)
-        return {
-            "utilisation": None if utilisation is None else utilisation.gpu / 100,
-            "memory_used_bytes": None if memory is None else float(memory.used),
-            "memory_total_bytes": None if memory is None else float(memory.total),
-            "power_watts": _scaled(self._ask("nvmlDeviceGetPowerUsage", handle), 1e-3),
-            "temperature_celsius": _scaled(
-                self._ask("nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU), 1.0
-            ),
-            "sm_clock_mhz": _scaled(self._ask("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM), 1.0),
-            "throttle_reasons": _scaled(self._ask("nvmlDeviceGetCurrentClocksEventReasons", handle), 1.0),
-            "energy_joules": _scaled(self._ask("nvmlDeviceGetTotalEnergyConsumption", handle), 1e-3),
-        }
+    def close(self) -> None:
+        """Give NVML back. Safe to call twice.
 
-    def _processes(self, handle: Handle, pids: Sequence[int]) -> dict[str, float | None]:
-        listed = self._ask("nvmlDeviceGetComputeRunningProcesses", handle)
-        if listed is None:
-            return {"process_memory_bytes": None, "foreign_processes": None}
-        own = [process for process in listed if process.pid in pids]
-        held = [process.usedGpuMemory for process in own]
-        memory = None if not held or None in held else float(sum(held))
-        return {"process_memory_bytes": memory, "foreign_processes": self._foreign(listed, own, pids)}
+        NVML begins anew, which it must after a driver came back, only once every monitor of this process is closed.
+        """
+        if not self._open:
+            return
+        self._open = False
+        if self._devices and not self._pcie.close():
+            return  # a question hangs in the driver, and so would this
+        asker = Asker(self._nvml)
+        for device in self._devices:
+            with contextlib.suppress(self._nvml.NVMLError):  # the driver is gone, and so is all that it held for us
+                device.close(asker)
+        with contextlib.suppress(self._nvml.NVMLError):
+            self._nvml.nvmlShutdown()
 
-    def _foreign(self, listed: Sequence[Any], own: Sequence[Any], pids: Sequence[int]) -> float | None:
-        others = len({process.pid for process in listed} - {process.pid for process in own})
-        # In a container NVML may give the host's process numbers: then none of ours is listed under the number that we
-        # know, and one that we cannot see may be our own.
-        ambiguous = bool(pids) and not own and not all(self._pid_exists(process.pid) for process in listed)
-        return None if ambiguous else float(others)
+    def _connected(self) -> tuple[Device, ...]:
+        """The GPUs that are ours to ask, lost ones among them.
 
-    def _gpu(self, index: int, handle: Handle) -> Gpu | None:
-        name = self._ask("nvmlDeviceGetName", handle)
-        driver = self._ask("nvmlSystemGetDriverVersion")
-        capability = self._ask("nvmlDeviceGetCudaComputeCapability", handle)
-        memory_bytes = self._memory_bytes(handle)
+        Raises:
+            NVMLError: the driver is gone, or every GPU is lost.
+        """
+        asker = Asker(self._nvml)
+        found: list[Device] = []
+        losses: list[Exception] = []
+        for index in range(self._nvml.nvmlDeviceGetCount()):
+            device = Device(index, detailed=self._detailed)
+            try:
+                is_ours = device.connect(asker)
+            except asker.lost as error:
+                losses.append(error)
+                is_ours = True
+            if is_ours:
+                found.append(device)
+        if losses and len(losses) == len(found):
+            raise losses[0]
+        return tuple(found)
+
+    def _gone(self, error: Exception) -> UnavailableError:
+        self.close()
+        return UnavailableError(f"the NVIDIA driver does not answer any more: {error}", hint=GONE_HINT)
+
+    def _gpu(self, asker: Asker, device: Device) -> Gpu | None:
+        if not device.connect(asker):
+            return None
+        name = asker.ask("nvmlDeviceGetName", device.handle)
+        driver = asker.ask("nvmlSystemGetDriverVersion")
+        capability = asker.ask("nvmlDeviceGetCudaComputeCapability", device.handle)
+        memory_bytes = self._memory_bytes(device)
         if name is None or memory_bytes is None:
             return None
         return Gpu(
-            index=index,
+            index=device.index,
             name=name,
             memory_bytes=memory_bytes,
             driver=driver or "unknown",
             compute_capability=None if capability is None else ".".join(map(str, capability)),
         )
 
-    def _memory_bytes(self, handle: Handle) -> int | None:
+    def _memory_bytes(self, device: Device) -> int | None:
         try:
-            return int(self._nvml.nvmlDeviceGetMemoryInfo(handle, self._nvml.nvmlMemory_v2).total)
+            return int(self._nvml.nvmlDeviceGetMemoryInfo(device.handle, self._nvml.nvmlMemory_v2).total)
         except self._nvml.NVMLError_NotSupported:
             import psutil
 
@@ -173,17 +235,13 @@ class NvmlMonitor:
 def gpus(nvml: Nvml = None) -> tuple[Gpu, ...]:
     """The NVIDIA GPUs of this machine; empty when there is none, or no driver that answers."""
     try:
-        monitor = NvmlMonitor(nvml)
+        monitor = NvmlMonitor(nvml, detailed=False)
     except UnavailableError:
         return ()
     try:
         return monitor.gpus()
     finally:
         monitor.close()
-
-
-def _scaled(value: Any, factor: float) -> float | None:
-    return None if value is None else float(value) * factor
 
 
 def _pynvml() -> Nvml:

@@ -7,6 +7,7 @@ everything once. docs/prometheus.md has the table for users.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from infer_opt.errors import ConfigError
 from infer_opt.readings.catalogue import CATALOGUE, Quantity, Unit, quantity_of, split
@@ -45,6 +46,7 @@ class Metric:
         return f"{self.name}_total" if self.is_counter else self.name
 
 
+@lru_cache(maxsize=4096)  # the same keys at every scrape
 def metric_of(key: str) -> Metric | None:
     """The series of the reading `key`; None where the catalogue does not know it."""
     try:

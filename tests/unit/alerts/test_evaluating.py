@@ -224,10 +224,10 @@ def test_a_finding_fires_while_it_is_not_over(tmp_path: Path) -> None:
 def test_findings_of_another_name_or_below_the_severity_are_left_alone(tmp_path: Path) -> None:
     alerts = Alerts(rules(tmp_path, LEAK))
     key = "process.rss_bytes"
+    below = finding("memory-leak", key, severity=Severity.INFO)
 
-    assert (
-        alerts.see(sample(0), [finding("level-shift", key), finding("memory-leak", key, severity=Severity.INFO)]) == ()
-    )
+    assert alerts.see(sample(0), [finding("level-shift", key), below]) == ()
+    assert told(alerts.see(sample(10), [finding("memory-leak", key)])) == [("firing", key, 10.0)]
 
 
 def test_two_findings_about_one_reading_are_two_alerts_of_a_rule_for_any(tmp_path: Path) -> None:

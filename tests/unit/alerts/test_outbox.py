@@ -114,7 +114,7 @@ def test_closing_waits_only_so_long_and_says_how_many_were_lost() -> None:
 
 
 def test_closing_ends_a_pause_and_tries_what_waits_once_more() -> None:
-    server = Server(DOWN, OK)
+    server = Server(Answer(status=503, why="HTTP 503", retry_after="300"), OK)
     in_pause = threading.Event()
 
     def draw() -> float:

@@ -37,6 +37,7 @@ HOMES = {
     "onnx_ir": ("transforms",),
     "torch": ("runtimes",),
     "pynvml": ("monitors",),
+    "prometheus_client": ("prometheus",),
     "sqlalchemy": ("store",),
     "alembic": ("store",),
     "rich": ("cli",),

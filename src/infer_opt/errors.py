@@ -6,7 +6,8 @@ InferOptError            1
 ├── UnavailableError     4   this machine lacks a library, provider or device
 ├── EvidenceError        5   too little evidence for an answer
 ├── StorageError         6   a file, folder, disk or database cannot be read or written
-└── OverloadError        7   more is asked for at once than there is room for
+├── OverloadError        7   more is asked for at once than there is room for
+└── AlertError           8   an alert fired that was told to end with an exit code
 """
 
 
@@ -69,3 +70,9 @@ class OverloadError(InferOptError):
     """More is asked for at once than there is room for."""
 
     exit_code = 7
+
+
+class AlertError(InferOptError):
+    """An alert fired that was told to end with an exit code."""
+
+    exit_code = 8

@@ -1,0 +1,1 @@
+"""The latest readings of a monitor for Prometheus, over HTTP."""

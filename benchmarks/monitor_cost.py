@@ -58,7 +58,6 @@ class Program:
     name: str
     words: tuple[str, ...]
     is_screen: bool = False
-    is_ours: bool = False
     limit_cores: float | None = None
     limit_bytes: float | None = None
 
@@ -75,27 +74,31 @@ class Cost:
 
 def programs(infer_opt: Path, peers: Path | None, pid: int, store: Path) -> list[Program]:
     """infer-opt in its forms, and what else there is on this machine."""
-    monitor = (str(infer_opt), "monitor", "--interval", "1s")
-    mine = [
-        Program(name="infer-opt, lines", words=(*monitor, "--format", "lines"), limit_cores=LIMIT_CORES, limit_bytes=LIMIT_BYTES, is_ours=True),
-        Program(name="infer-opt, jsonl of a process", words=(*monitor, "--format", "jsonl", "--pid", str(pid)), limit_cores=LIMIT_CORES, limit_bytes=LIMIT_BYTES, is_ours=True),
-        Program(name="infer-opt, Prometheus", words=(*monitor, "--format", "none", "--prometheus", "0"), is_ours=True),
-        Program(name="infer-opt, recording", words=(*monitor, "--format", "none", "--record", "--store", f"sqlite:///{store}"), is_ours=True),
-        Program(name="infer-opt, screen", words=(*monitor, "--format", "screen"), is_screen=True, limit_cores=LIMIT_SCREEN_CORES, is_ours=True),
-    ]  # fmt: skip
+    monitor = (str(infer_opt), "monitor", "--interval", "1s", "--format")
+    small = {"limit_cores": LIMIT_CORES, "limit_bytes": LIMIT_BYTES}
+    ours: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
+        ("lines", ("lines",), small),
+        ("jsonl of a process", ("jsonl", "--pid", str(pid)), small),
+        ("Prometheus", ("none", "--prometheus", "0"), {}),
+        ("recording", ("none", "--record", "--store", f"sqlite:///{store}"), {}),
+        ("screen", ("screen",), {"limit_cores": LIMIT_SCREEN_CORES, "is_screen": True}),
+    ]
+    mine = [Program(name=f"infer-opt, {name}", words=(*monitor, *words), **how) for name, words, how in ours]
     others = [
         Program(name="vmstat 1", words=("vmstat", "1")),
         Program(name="top -d 1", words=("top", "-d", "1"), is_screen=True),
         Program(name="htop", words=("htop", "-d", "10"), is_screen=True),
         Program(name="btop", words=("btop",), is_screen=True),
     ]
-    own = [] if peers is None else [
-        Program(name="glances -t 1", words=(str(peers / "glances"), "-t", "1"), is_screen=True),
-        Program(name="glances, to standard output", words=(str(peers / "glances"), "-t", "1", "--stdout", "cpu,mem,load")),
-        Program(name="bpytop", words=(str(peers / "bpytop"),), is_screen=True),
-        Program(name="nvitop", words=(str(peers / "nvitop"), "--monitor", "full", "--interval", "1"), is_screen=True),
-    ]  # fmt: skip
-    return [*mine, *(one for one in (*others, *own) if shutil.which(one.words[0]))]
+    if peers is not None:
+        glances = str(peers / "glances")
+        others += [
+            Program(name="glances -t 1", words=(glances, "-t", "1"), is_screen=True),
+            Program(name="glances, to standard output", words=(glances, "-t", "1", "--stdout", "cpu,mem,load")),
+            Program(name="bpytop", words=(str(peers / "bpytop"),), is_screen=True),
+            Program(name="nvitop", words=(str(peers / "nvitop"), "--interval", "1"), is_screen=True),
+        ]
+    return [*mine, *(one for one in others if shutil.which(one.words[0]))]
 
 
 def measure(program: Program, *, seconds: float) -> Cost | None:
@@ -215,10 +218,14 @@ def targets_of(chosen: Sequence[Program], costs: Sequence[Cost], differences: di
     for cost in costs:
         program = limits[cost.name]
         if program.limit_cores is not None:
-            targets.append(Target(name=f"{cost.name}: CPU", unit="cores", measured=cost.cores, at_most=program.limit_cores))
+            targets.append(
+                Target(name=f"{cost.name}: CPU", unit="cores", measured=cost.cores, at_most=program.limit_cores)
+            )
         if program.limit_bytes is not None:
             megabytes = cost.peak_bytes / 1e6
-            targets.append(Target(name=f"{cost.name}: memory", unit="MB", measured=megabytes, at_most=program.limit_bytes / 1e6))
+            targets.append(
+                Target(name=f"{cost.name}: memory", unit="MB", measured=megabytes, at_most=program.limit_bytes / 1e6)
+            )
     for model, found in differences.items():
         change = record.difference(found)
         targets.append(
@@ -252,7 +259,8 @@ def main(argv: Sequence[str]) -> int:
         method=__doc__ or "",
         targets=targets,
         results=results(costs, differences),
-        samples={cost.name: cost.each for cost in costs} | {f"{name}: ln ratios": found for name, found in differences.items()},
+        samples={cost.name: cost.each for cost in costs}
+        | {f"{name}: ln ratios": found for name, found in differences.items()},
     )
     rows = [[cost.name, 100 * cost.cores, 100 * statistics.median(cost.each), cost.peak_bytes / 1e6] for cost in costs]
     return record.report(["program", "% of a core", "median second", "peak MB"], rows, targets, options.result)

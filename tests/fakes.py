@@ -6,31 +6,33 @@ configuration truly is, seeded noise, and a diary of what was done to whom in wh
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from infer_opt.config import Objective, TrialConfig, Workload
+from infer_opt.config import Objective, Provider, TrialConfig, Workload
 from infer_opt.facts import MachineFacts, ModelFacts, TensorSpec
 from infer_opt.measure import WarmUp
+from infer_opt.monitors.host import HostSnapshot
 from infer_opt.results import Block, Parity, Placement, Quantile, Readings, TrialResult
 from infer_opt.rig import Limits, Rig, Starting
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.workers.messages import (
     Check,
     CheckStale,
-    CpuUse,
     Evaluate,
     Measure,
     Open,
     Opened,
+    Ran,
     Record,
+    Run,
     Warm,
-    WatchCpu,
 )
 from infer_opt.workers.process import WorkerError, WorkerProcess
 from infer_opt.workers.rounds import Entrant, never_disturbed
+from infer_opt.workers.usage import REST_S, RUN_S, Usage, usage
 
 MS = 1_000_000
 MB = 1_000_000
@@ -100,7 +102,8 @@ class World:
     `latency_ns` maps a configuration to the time of a call; `process_effect` and `noise` are the standard deviations of
     ln(time) between processes and between blocks. `scripts` overrides answers of a configuration by type of command: a
     value, an error to be raised, or a function of the command and of how often it was asked (`...`: as usual).
-    With `one_process_each`, a name that comes up again has the process effect that it had before.
+    With `one_process_each`, a name that comes up again has the process effect that it had before. `cores_running` and
+    `cores_after` are what a worker keeps busy while it runs and after it.
     """
 
     seed: int = 0
@@ -109,6 +112,8 @@ class World:
     noise: float = 0.0
     runs: int = 3
     one_process_each: bool = False
+    cores_running: float = 1.9
+    cores_after: float = 0.5
     scripts: Mapping[TrialConfig, Mapping[type, object]] = field(default_factory=dict)
     diary: list[tuple[str, str]] = field(default_factory=list)
     workers: list["FakeWorker"] = field(default_factory=list)
@@ -219,8 +224,8 @@ class FakeWorker(WorkerProcess):
                 return self._block()
             case Check():
                 return PASSED
-            case WatchCpu():
-                return CpuUse(cores_running=1.9, cores_after=0.5, runs=100, seconds=0.3)
+            case Run():
+                return Ran(runs=100, seconds=0.3)
             case Evaluate():
                 return 0.9
             case Record() | CheckStale():
@@ -229,6 +234,25 @@ class FakeWorker(WorkerProcess):
 
     def _block(self) -> Block:
         return Block(latency_ns=(round(self._world.block_ns(self)),) * self._world.runs)
+
+
+class Spending:
+    """A host on which a worker keeps `running` cores busy in its first second, and `after` in the next."""
+
+    def __init__(self, world: "World") -> None:
+        self._rates = iter((world.cores_running, world.cores_after))
+        self._seconds, self._cpu_s = 0, 0.0
+
+    def look(self, pids: Iterable[int]) -> HostSnapshot:
+        """A second after the look before."""
+        if self._seconds:
+            self._cpu_s += next(self._rates)
+        taken = HostSnapshot(time_ns=self._seconds * 10**9, wall_ns=0, cpu_s=tuple((pid, self._cpu_s) for pid in pids))
+        self._seconds += 1
+        return taken
+
+    def sleep(self, seconds: float) -> None:
+        """At once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +271,15 @@ class FakeRig(Rig):
         worker = self.world.worker(config, key or "trial")
         worker.send(Open(runtime=config.runtime, artefact=artefact, options=config.options, feeds=Path("feeds.npz")))
         return Starting(config=config, worker=worker, artefact=artefact, artefact_bytes=1000, began_s=0.0)
+
+    def usage(self, starting: Starting, *, run_s: float | None = None, rest_s: float = REST_S) -> Usage:
+        """What the world says that a worker keeps busy; the rest is the real thing, without waiting."""
+        device = self.device if starting.config.options.provider is Provider.CUDA else None
+        clock = Spending(self.world)
+        return usage(
+            starting.worker, timeout_s=1.0, run_s=run_s or RUN_S, rest_s=rest_s, device=device,
+            look=clock.look, sleep=clock.sleep,
+        )  # fmt: skip
 
 
 def make_rig(world: World, **changes: Any) -> FakeRig:

@@ -14,9 +14,9 @@ from infer_opt.search.strategies import Costs
 from infer_opt.stats.intervals import hodges_lehmann, hodges_lehmann_error
 from infer_opt.stats.levels import SLOW, is_slow, quiet_level
 from infer_opt.trials import SCREEN_ROUNDS
-from infer_opt.workers.messages import WatchCpu
+from infer_opt.workers.usage import REST_S, RUN_S
 
-READ_S = WatchCpu().seconds + WatchCpu().rest_s  # what a trial takes besides: its CPU use is watched
+READ_S = RUN_S + REST_S  # what a trial takes besides: its CPU use is watched
 FEWEST_ALIKE = 5  # rounds in one state of the machine that stand for a process in it
 PASSED = Parity(score=1.0, passed=True, outputs=(), samples=0)
 NO_READINGS = Readings(quantiles=(), items_per_s=0.0, open_ns=0, first_run_ns=0, artefact_bytes=0)

@@ -280,7 +280,11 @@ class Monitoring:
 def short_name() -> str:
     """This machine in a few words: `AMD EPYC 9R14, 2 CPUs, 24 GiB`."""
     cpus, memory = logical_cores(), total_bytes()
-    parts = [cpu_model(), f"{cpus} CPU{'s' * (cpus > 1)}", *([] if memory is None else [f"{memory / (1 << 30):.0f} GiB"])]
+    parts = [
+        cpu_model(),
+        f"{cpus} CPU{'s' * (cpus > 1)}",
+        *([] if memory is None else [f"{memory / (1 << 30):.0f} GiB"]),
+    ]
     return ", ".join(parts)
 
 
@@ -289,10 +293,9 @@ def _exists(pid: int) -> bool:
     if pid < 1:
         return False
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return not file.read().rpartition(b")")[2].lstrip().startswith((b"Z", b"X"))
+        return not Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].lstrip().startswith((b"Z", b"X"))
     except OSError:
-        if os.path.isdir("/proc/self"):
+        if Path("/proc/self").is_dir():
             return False
     import psutil
 

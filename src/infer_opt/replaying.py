@@ -3,10 +3,10 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from infer_opt.readings.catalogue import Unit
 from infer_opt.readings.samples import Observation
 from infer_opt.readings.summaries import Tallies
 from infer_opt.readings.texts import text_of
-from infer_opt.readings.catalogue import Unit
 from infer_opt.reports.monitor import Session
 from infer_opt.reports.quantities import elapsed
 from infer_opt.store.recordings import Recording, StoredRecording

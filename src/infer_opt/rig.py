@@ -14,9 +14,10 @@ from infer_opt.protocols import Monitor
 from infer_opt.results import Changes, Placement
 from infer_opt.runtimes import PROVIDER_NAMES
 from infer_opt.transforms.cache import MANIFEST_NAME, ArtefactCache, artefact_key, recorded_changes
-from infer_opt.workers.messages import CpuUse, Open, Opened, Warm, WatchCpu
+from infer_opt.workers.messages import Open, Opened, Warm
 from infer_opt.workers.process import WorkerProcess, run_task
 from infer_opt.workers.rounds import Entrant, Round, Watch, measure_round
+from infer_opt.workers.usage import CUDA_RUN_S, REST_S, RUN_S, Usage, device_memory_bytes, usage
 
 BASELINE, CLONE = "baseline", "clone"  # the keys of the two stock sessions in every race and epoch
 ROTATING, FEWEST_ROTATING = 16, 4  # inputs that take turns while timing
@@ -234,32 +235,23 @@ class Rig:
             raise UnavailableError(f"the {self.objective} of a process cannot be read here", hint="infer-opt doctor")
         return found
 
-    def gpu(self, worker: WorkerProcess) -> Mapping[str, float | None]:
-        """What the GPU says of itself and of a worker now; nothing where nobody reads it.
-
-        CUDA goes on without NVML: when that stops to answer in the middle, its readings are n/a from then on.
-        """
-        if self.device is None:
-            return {}
-        try:
-            return self.device.read([worker.pid])
-        except UnavailableError:
-            return {}
+    def usage(self, starting: "Starting", *, run_s: float | None = None, rest_s: float = REST_S) -> Usage:
+        """What a warmed-up worker uses while it runs and after it, read from outside of it."""
+        device = self.device if starting.config.options.provider is Provider.CUDA else None
+        seconds = run_s or (RUN_S if device is None else CUDA_RUN_S)
+        return usage(starting.worker, timeout_s=self.timeout_s, run_s=seconds, rest_s=rest_s, device=device)
 
     def _peak_bytes(self, starting: "Starting") -> float | None:
-        worker = starting.worker
         if starting.config.options.provider is not Provider.CUDA:
-            return worker.memory_bytes("VmHWM")
-        return self.gpu(worker).get("gpu[0].process_memory_bytes")
+            return starting.worker.memory_bytes("VmHWM")
+        return None if self.device is None else device_memory_bytes(self.device, starting.worker)
 
     def _joules(self, starting: "Starting") -> float | None:
-        """Of the device, over a while of runs."""
+        """Of the device, over a while of runs; a joule an item."""
         if self.device is None or starting.config.options.provider is not Provider.CUDA:
             return None
-        begin = self.gpu(starting.worker).get("gpu[0].energy_joules")
-        use: CpuUse = starting.worker.ask(WatchCpu(seconds=ENERGY_S), timeout_s=self.timeout_s)
-        end = self.gpu(starting.worker).get("gpu[0].energy_joules")
-        return None if begin is None or end is None else (end - begin) / (use.runs * starting.config.batch)
+        found = self.usage(starting, run_s=ENERGY_S, rest_s=0.0)
+        return None if found.energy_joules is None else found.energy_joules / (found.runs * starting.config.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

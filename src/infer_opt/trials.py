@@ -28,7 +28,7 @@ from infer_opt.rig import BASELINE, Rig, Starting, misplaced, require_placement
 from infer_opt.stats.intervals import hodges_lehmann, hodges_lehmann_error
 from infer_opt.stats.mixtures import Timings, timings
 from infer_opt.stats.tails import quantile
-from infer_opt.workers.messages import Check, CheckStale, CpuUse, Evaluate, Opened, Record, Warm, WatchCpu
+from infer_opt.workers.messages import Check, CheckStale, Evaluate, Opened, Record, Warm
 from infer_opt.workers.process import WorkerError, WorkerProcess
 from infer_opt.workers.rounds import Entrant, Round
 
@@ -36,7 +36,6 @@ TRIAL = "trial"
 SCREEN_ROUNDS = 5
 MOST_DISTURBED = 5  # rounds that are redone before a trial makes do with disturbed ones
 DROP_RATIO = 3.0
-CUDA_WATCH_S = 1.5
 FEWEST_CHECKED, MOST_CHECKED = 4, 64  # inputs on which parity is checked
 CHECK_NS = 4_000_000_000  # what checking them may take, by the time of stock's first run
 PROCESS_ERROR = 0.05  # ln(ratio) that two processes of one configuration may differ by, where a process is one value
@@ -195,7 +194,7 @@ def _round(rig: Rig, live: Mapping[str, Entrant], number: int, generator: random
 def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) -> Readings:
     """Everything else that is read of a trial. The worker is live; the last thing asked of it."""
     worker, config = starting.worker, starting.config
-    use, device = _watch(rig, worker, config)
+    use = rig.usage(starting)
     seen = [
         ShapeReadings(shape=shape, quantiles=(), first_seen_ns=first_ns)
         for shape, first_ns in zip(rig.workload.shapes, opened.first_seen_ns, strict=True)
@@ -212,10 +211,10 @@ def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) 
         steady_rss_bytes=worker.memory_bytes("VmRSS"),
         cpu_cores_running=use.cores_running,
         cpu_cores_after=use.cores_after,
-        device_memory_bytes=None if device["memory"] is None else int(device["memory"]),
-        gpu_utilisation=device["utilisation"],
-        power_watts=device["power"],
-        energy_joules=device["energy"],
+        device_memory_bytes=use.device_memory_bytes,
+        gpu_utilisation=use.gpu_utilisation,
+        power_watts=use.power_watts,
+        energy_joules=None if use.energy_joules is None else use.energy_joules / use.runs,
     )
 
 
@@ -223,26 +222,6 @@ def rate(config: TrialConfig, blocks: Sequence[Block], median_ns: float) -> floa
     """Items a second: the batch over the median latency, or of several instances over their median spacing."""
     spacings = [block.spacing_ns for block in blocks if block.spacing_ns is not None]
     return config.batch / (statistics.median(spacings) if spacings else median_ns) * 1e9
-
-
-def _watch(rig: Rig, worker: WorkerProcess, config: TrialConfig) -> tuple[CpuUse, dict[str, float | None]]:
-    """CPU use in and after runs; on CUDA also what NVML says of the device in the middle of them."""
-    nothing: dict[str, float | None] = dict.fromkeys(("memory", "utilisation", "power", "energy"))
-    if rig.device is None or config.options.provider is not Provider.CUDA:
-        return worker.ask(WatchCpu(), timeout_s=rig.timeout_s), nothing
-    before = rig.gpu(worker)
-    worker.send(WatchCpu(seconds=CUDA_WATCH_S))
-    time.sleep(CUDA_WATCH_S * 0.7)  # NVML averages over up to a second: late readings are of this session alone
-    during = rig.gpu(worker)
-    use: CpuUse = worker.receive(timeout_s=rig.timeout_s)
-    after = rig.gpu(worker)
-    begin, end = before.get("gpu[0].energy_joules"), after.get("gpu[0].energy_joules")
-    return use, {
-        "memory": during.get("gpu[0].process_memory_bytes"),
-        "utilisation": during.get("gpu[0].utilisation"),
-        "power": during.get("gpu[0].power_watts"),
-        "energy": None if begin is None or end is None else (end - begin) / use.runs,
-    }
 
 
 def timings_of(processes: Sequence[Sequence[Block]], shapes: Sequence[ShapeReadings]) -> Timings:

@@ -2,16 +2,17 @@
 
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import infer_opt.rig
 import infer_opt.search.screen
 import infer_opt.setting_up
-import infer_opt.trials
 from driving import Home, Proven, shape_bound, wait_for
-from infer_opt.workers.messages import WatchCpu
+from infer_opt.workers.process import WorkerProcess
+from infer_opt.workers.usage import Usage, usage
 from quiet import STRATEGIES, promise_nothing, watch_nothing
 
 
@@ -26,6 +27,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     wait_for("the last worker to end", lambda: not home.workers(), seconds=5)
 
 
+def briefly(worker: WorkerProcess, **wanted: Any) -> Usage:
+    """What a worker uses, watched for a moment only."""
+    return usage(worker, **(wanted | {"run_s": 0.05, "rest_s": 0.05}))
+
+
 @pytest.fixture
 def screen_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tuning that screens the preset's trials, whatever else the machine does, and confirms nothing.
@@ -36,7 +42,7 @@ def screen_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infer_opt.search.screen, "POLISHED", 0)
     for strategy in STRATEGIES:
         monkeypatch.setattr(strategy, "promising", promise_nothing)
-    monkeypatch.setattr(infer_opt.trials, "WatchCpu", partial(WatchCpu, seconds=0.05, rest_s=0.05))
+    monkeypatch.setattr(infer_opt.rig, "usage", briefly)
 
 
 @pytest.fixture(scope="session")

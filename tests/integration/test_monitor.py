@@ -24,11 +24,10 @@ def store(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'store.db'}"
 
 
-def monitor(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+def monitor(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*INFER_OPT, "monitor", "--interval", "0.1s", *words],
-        capture_output=True, text=True, check=False, timeout=60, **options,  # type: ignore[call-overload]
-    )  # fmt: skip
+        [*INFER_OPT, "monitor", "--interval", "0.1s", *words], capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def test_lines_come_where_there_is_no_terminal() -> None:
@@ -116,7 +115,7 @@ def test_prometheus_reads_what_it_serves() -> None:
         names: set[str] = set()
         end = time.monotonic() + 20
         while "infer_opt_memory_available_bytes" not in names and time.monotonic() < end:
-            with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(url, timeout=10) as answer:
                 names = {family.name for family in text_string_to_metric_families(answer.read().decode())}
     finally:
         process.send_signal(signal.SIGTERM)
@@ -145,7 +144,9 @@ def test_a_session_is_recorded_listed_replayed_and_exported(tmp_path: Path, stor
 
 def test_an_alert_that_is_told_to_ends_the_session_with_its_exit_code(tmp_path: Path) -> None:
     rules = tmp_path / "alerts.yaml"
-    rules.write_text("rules:\n  - name: always\n    reading: memory.total_bytes\n    above: 1MB\n    actions: [screen, exit]\n")
+    rules.write_text(
+        "rules:\n  - name: always\n    reading: memory.total_bytes\n    above: 1MB\n    actions: [screen, exit]\n"
+    )
 
     found = monitor("--for", "20s", "--alerts", str(rules))
 

@@ -69,7 +69,7 @@ def test_samples_are_an_interval_apart_and_the_first_is_only_to_count_from() -> 
 
 
 def test_what_takes_longer_than_an_interval_is_not_caught_up_with() -> None:
-    monitoring, sampler, _ = begin(MonitorRequest(interval_s=1.0, for_s=10.0), takes_s=2.5)
+    monitoring, _, _ = begin(MonitorRequest(interval_s=1.0, for_s=10.0), takes_s=2.5)
     with monitoring:
         seen = [observation.sample.number for observation in monitoring.observations()]
 
@@ -158,7 +158,9 @@ def test_an_interrupt_asks_the_command_to_end_too() -> None:
 
 
 def test_the_command_is_asked_to_end_when_the_time_is_over() -> None:
-    monitoring, _, clock = begin(MonitorRequest(command=f"{sys.executable} -c 'import time; time.sleep(600)'", for_s=2.0))
+    monitoring, _, clock = begin(
+        MonitorRequest(command=f"{sys.executable} -c 'import time; time.sleep(600)'", for_s=2.0)
+    )
     with monitoring:
         clock.now += 3.0
 

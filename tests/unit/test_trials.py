@@ -28,14 +28,13 @@ from infer_opt.trials import Stock, quantiles_of, run_stock, run_trial, within_l
 from infer_opt.workers.messages import (
     Check,
     CheckStale,
-    CpuUse,
     Evaluate,
     Measure,
     Open,
     Opened,
     Record,
+    Run,
     Warm,
-    WatchCpu,
 )
 from infer_opt.workers.process import WorkerError, WorkerMemoryError, WorkerTimeoutError
 from infer_opt.workers.rounds import Watch
@@ -89,8 +88,7 @@ def test_a_trial_is_measured_in_five_rounds_paired_with_stock() -> None:
 
 
 def test_what_is_read_of_a_trial_is_what_its_worker_said() -> None:
-    use = CpuUse(cores_running=1.5, cores_after=0.25, runs=10, seconds=0.3)
-    world = World(latency_ns={TRIED: 2.0 * MS}, scripts={TRIED: {WatchCpu: use}})
+    world = World(latency_ns={TRIED: 2.0 * MS}, cores_running=1.5, cores_after=0.25)
 
     trial = run(world)
 
@@ -188,7 +186,7 @@ def test_answers_are_checked_before_any_time_is_spent_on_timing() -> None:
 
     order = [what for what, name in world.diary if name.startswith("trial") and what not in ("freeze", "close")]
     assert order[:3] == ["Open", "Check", "Warm"]
-    assert order[3:] == ["Measure"] * 5 + ["WatchCpu"]
+    assert order[3:] == ["Measure"] * 5 + ["Run"]
 
 
 @pytest.mark.parametrize("seed", range(4))  # either may be the first of the first round
@@ -259,7 +257,7 @@ WORKER_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("command", [Open, Check, Warm, Measure, WatchCpu])
+@pytest.mark.parametrize("command", [Open, Check, Warm, Measure, Run])
 @pytest.mark.parametrize(("error", "kind"), WORKER_ERRORS)
 def test_a_worker_that_ends_is_a_failed_trial_of_its_kind(command: type, error: WorkerError, kind: FailureKind) -> None:
     trial = failing(command, error)
@@ -274,7 +272,7 @@ def test_a_worker_that_ends_is_a_failed_trial_of_its_kind(command: type, error: 
         (Check, FailureKind.ERROR),
         (Warm, FailureKind.ERROR),
         (Measure, FailureKind.ERROR),
-        (WatchCpu, FailureKind.ERROR),
+        (Run, FailureKind.ERROR),
     ],
 )
 @pytest.mark.parametrize("error", [ModelError("no kernel"), UnavailableError("no CUDA"), ConfigError("contradiction")])

@@ -15,7 +15,10 @@ from infer_opt.errors import InferOptError
 COMMANDS = {
     "tune": ("infer_opt.cli.tune", "Find the fastest configuration of a model that is proven and agrees with it."),
     "bench": ("infer_opt.cli.bench", "Measure a model or bundle, alone or paired against another."),
-    "monitor": ("infer_opt.cli.monitor", "Watch CPU, memory, disks, network, GPUs and processes, with alerts and anomalies."),
+    "monitor": (
+        "infer_opt.cli.monitor",
+        "Watch CPU, memory, disks, network, GPUs and processes, with alerts and anomalies.",
+    ),
     "doctor": ("infer_opt.cli.doctor", "Say what this machine is and what would spoil a measurement."),
 }
 INTERRUPTED = 130

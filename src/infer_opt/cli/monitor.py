@@ -22,18 +22,15 @@ ENDING = "\nEnding with a summary; once more to end at once.\n"
 @click.command("monitor")
 @click.option("--interval", default="1s", show_default=True, metavar="TIME", help="Between two samples: 0.05s to 1h.")
 @click.option("--for", "length", metavar="TIME", help="End after this time, such as 60s or 2h.")
-@click.option("--pid", "pids", type=int, multiple=True, metavar="PID", help="Watch a process and its children; repeatable.")
+@click.option(
+    "--pid", "pids", type=int, multiple=True, metavar="PID", help="Watch a process and its children; repeatable."
+)
 @click.option(
     "--command", "started", metavar="COMMAND",
     help="Start a command (no shell), watch it and its children, end with its exit code and a summary.",
 )  # fmt: skip
 @click.option(
-    "--format", "form", type=click.Choice([if TYPE_CHECKING:
-    from infer_opt.monitoring import MonitorRequest
-    from infer_opt.readings.samples import Observation
-    from infer_opt.reports.monitor import Session
-
-SCREEN, LINES, JSONL, CSV, NONE]),
+    "--format", "form", type=click.Choice([SCREEN, LINES, JSONL, CSV, NONE]),
     help="What is shown: by default the screen in a terminal, lines elsewhere, nothing beside a --command.",
 )  # fmt: skip
 @click.option(
@@ -47,16 +44,23 @@ SCREEN, LINES, JSONL, CSV, NONE]),
 @click.option("--record", is_flag=True, help="Keep the session in the store, to be replayed and exported.")
 @click.option("--recordings", "listed", is_flag=True, help="List the recorded sessions and leave.")
 @click.option("--replay", metavar="ID", help="Show a recorded session instead of this machine.")
-@click.option("--speed", default=10.0, show_default=True, help="How much faster than it was a replay runs on the screen.")
+@click.option(
+    "--speed", default=10.0, show_default=True, help="How much faster than it was a replay runs on the screen."
+)
 @click.option(
     "--export", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="With --replay: write the session to FILE.parquet, .csv or .csv.gz and leave.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE of --export, --out and --picture where it exists.")
 @click.option(
-    "--picture", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.svg", help="Draw the session at its end."
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.svg",
+    help="Draw the session at its end.",
 )
-@click.option("--store", metavar="URL", help="The database of recordings; SQLite in the user's data directory unless given.")
+@click.option(
+    "--store", metavar="URL", help="The database of recordings; SQLite in the user's data directory unless given."
+)
 def command(
     interval: str, length: str | None, pids: tuple[int, ...], started: str | None, form: str | None, out: Path | None,
     rules: Path | None, prometheus: int | None, host: str, record: bool, listed: bool, replay: str | None, speed: float,
@@ -175,7 +179,8 @@ def _refuse_contradictions(
         raise ConfigError("--export says where a recording goes, and none is named", hint="add --replay ID")
     if replay is not None and (listed or started is not None or pids or record):
         raise ConfigError(
-            "--replay shows what was: it goes with no --pid, --command, --record or --recordings", hint="leave those out"
+            "--replay shows what was: it goes with no --pid, --command, --record or --recordings",
+            hint="leave those out",
         )
 
 

@@ -33,7 +33,9 @@ class Watched:
         try:
             self._process = subprocess.Popen(words)
         except OSError as error:
-            hint = f"for pipes and variables: --command \"sh -c '{command}'\"" if "|" in words or "&&" in words else None
+            hint = (
+                f"for pipes and variables: --command \"sh -c '{command}'\"" if "|" in words or "&&" in words else None
+            )
             raise UnavailableError(f"{words[0]!r} cannot be started: {error.strerror}", hint=hint) from error
         self._pidfd = _pidfd(self._process.pid)
 

@@ -1,4 +1,4 @@
-"""Courses of readings as one SVG picture: small charts below each other, mean as a line, lowest to highest as a band."""
+"""Courses of readings as one SVG picture: small charts one below the other, the mean a line in a band of extremes."""
 
 from collections.abc import Sequence
 from html import escape

@@ -70,7 +70,7 @@ def summary(session: Session) -> str:
 
 def shown(courses: Mapping[str, Course]) -> list[Course]:
     """The courses that a summary shows, in its order; those that were 0 throughout are left out, but for the first."""
-    found = []
+    found: list[Course] = []
     for wanted in SHOWN:
         for key, course in courses.items():
             family, instance, name = split(key)

@@ -63,9 +63,7 @@ class Lines:
             yield "time      " + "  ".join(title.rjust(_width(title)) for title in self._columns)
         self._written += 1
         values = observation.sample.values
-        cells = (
-            text_of_key(key, values.get(key)).rjust(_width(title)) for title, key in self._columns.items()
-        )
+        cells = (text_of_key(key, values.get(key)).rjust(_width(title)) for title, key in self._columns.items())
         yield f"{clock_time(observation.sample.at_s, local=self.local)}  " + "  ".join(cells)
         for finding in observation.findings:
             yield f"  ! {finding_line(finding)}"

@@ -65,7 +65,7 @@ class Worker:
             messages.Evaluate: self.evaluate,
             messages.Warm: self.warm,
             messages.Measure: self.measure,
-            messages.WatchCpu: self.watch_cpu,
+            messages.Run: self.run_for,
             messages.Call: call,
         }
         return handlers[type(command)](command)
@@ -188,26 +188,18 @@ class Worker:
             return measure_load(session, self.timed, plan=plan, start=command.start, clock_ns=self.cost.call_ns)
         return measure_block(session, self.timed, plan=plan, start=command.start, clock_ns=self.cost.call_ns)
 
-    def watch_cpu(self, command: messages.WatchCpu) -> messages.CpuUse:
-        """How many cores the session keeps busy while it runs, and while nobody asks it anything."""
+    def run_for(self, command: messages.Run) -> messages.Ran:
+        """Run for a while: what the session keeps busy meanwhile is for others to see."""
         session, feeds = self.opened, itertools.cycle(self.timed)
         plan = replace(plan_block(self.latency_ns, self.cost), lead_in_runs=0)
-        begin, cpu, runs = time.perf_counter(), time.process_time(), 0
+        begin, runs = time.perf_counter(), 0
         while time.perf_counter() - begin < command.seconds or runs < 3:
             if isinstance(session, Instances):
                 runs += len(measure_load(session, self.timed, plan=plan, start=runs).latency_ns)
             else:
                 session.run(next(feeds))
                 runs += 1
-        ran, busy = time.perf_counter(), time.process_time()
-        time.sleep(command.rest_s)
-        rested, idle = time.perf_counter(), time.process_time()
-        return messages.CpuUse(
-            cores_running=(busy - cpu) / (ran - begin),
-            cores_after=(idle - busy) / (rested - ran),
-            runs=runs,
-            seconds=ran - begin,
-        )
+        return messages.Ran(runs=runs, seconds=time.perf_counter() - begin)
 
 
 def splitting(session: Session) -> Callable[[dict[str, Any]], dict[str, Any]]:

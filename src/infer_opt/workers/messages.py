@@ -94,19 +94,16 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchCpu:
-    """Run for a while, then rest for 200 ms. Answered with a CpuUse."""
+class Run:
+    """Run for a while, on rotating inputs. Answered with a Ran: what it uses meanwhile is read from outside."""
 
-    seconds: float = 0.3
-    rest_s: float = 0.2
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CpuUse:
-    """Process CPU time over wall time, in cores: during runs, and in the rest after them."""
+class Ran:
+    """So many runs in so many seconds."""
 
-    cores_running: float
-    cores_after: float
     runs: int
     seconds: float
 

@@ -1,15 +1,17 @@
 """What a worker uses while it runs and after it, read from outside of it: the worker only runs, or rests."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from infer_opt.errors import UnavailableError
 from infer_opt.monitors.host import HostSnapshot, passed, snapshot
 from infer_opt.protocols import Monitor
 from infer_opt.workers.messages import Ran, Run
 from infer_opt.workers.process import WorkerProcess
 
-RUN_S, REST_S = 0.3, 0.2
+RUN_S, CUDA_RUN_S, REST_S = 0.3, 1.5, 0.2
+MEMORY = "gpu[0].process_memory_bytes"
 LATE = 0.7  # of the runs, when the device is read: NVML averages over up to a second
 
 
@@ -52,31 +54,49 @@ def usage(
         ModelError: the runtime failed on the inputs.
     """
     pids = (worker.pid,)
-    before = {} if device is None else device.read(pids)
+    before = _read(device, worker)
     began = look(pids)
     worker.send(Run(seconds=run_s))
-    during = {}
+    during: Mapping[str, float | None] = {}
     if device is not None:
         sleep(run_s * LATE)
-        during = device.read(pids)
+        during = _read(device, worker)
     ran: Ran = worker.receive(timeout_s=timeout_s)
     ended = look(pids)
-    after = {} if device is None else device.read(pids)
+    after = _read(device, worker)
     rested = ended
     if rest_s > 0:
         sleep(rest_s)
         rested = look(pids)
-    memory = during.get("gpu[0].process_memory_bytes")
     return Usage(
         runs=ran.runs,
         seconds=ran.seconds,
         cores_running=_cores(began, ended),
         cores_after=_cores(ended, rested),
-        device_memory_bytes=None if memory is None else int(memory),
+        device_memory_bytes=_whole(during.get(MEMORY)),
         gpu_utilisation=during.get("gpu[0].utilisation"),
         power_watts=during.get("gpu[0].power_watts"),
         energy_joules=passed(before.get("gpu[0].energy_joules"), after.get("gpu[0].energy_joules")),
     )
+
+
+def device_memory_bytes(device: Monitor, worker: WorkerProcess) -> int | None:
+    """What a worker holds of the device's memory now; None where that cannot be read."""
+    return _whole(_read(device, worker).get(MEMORY))
+
+
+def _read(device: Monitor | None, worker: WorkerProcess) -> Mapping[str, float | None]:
+    """CUDA goes on without NVML: when that stops to answer in the middle, its readings are n/a from then on."""
+    if device is None:
+        return {}
+    try:
+        return device.read((worker.pid,))
+    except UnavailableError:
+        return {}
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _cores(before: HostSnapshot, after: HostSnapshot) -> float | None:

@@ -43,6 +43,8 @@ def test_the_unit_is_that_of_the_key() -> None:
         text_of_key("gpu[0].pover", 90.0)
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0, "0"), (0.0712, "0.0712"), (999.6, "1,000"), (1234.0, "1,230"), (5.0, "5")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (0.0712, "0.0712"), (999.6, "1,000"), (1234.0, "1,230"), (5.0, "5")]
+)
 def test_three_digits_are_shown(value: float, text: str) -> None:
     assert digits(value) == text

@@ -22,9 +22,7 @@ ENERGY = course("gpu[0].energy_joules", [1000.0, 1900.0])
 
 
 def session(*courses: Course, **changes: object) -> Session:
-    return Session(
-        began_s=0.0, ended_s=4.0, samples=4, courses={one.key: one for one in courses}, **changes
-    )  # type: ignore[arg-type]
+    return Session(began_s=0.0, ended_s=4.0, samples=4, courses={one.key: one for one in courses}, **changes)  # type: ignore[arg-type]
 
 
 def test_a_summary_gives_mean_lowest_highest_and_course() -> None:
@@ -57,10 +55,23 @@ def test_a_command_is_named_with_its_exit_code() -> None:
 
 def test_what_was_found_is_told_once() -> None:
     begun = Finding(
-        kind=FindingKind.RULE, name="steal", key="cpu.steal", what="a fifth is stolen", at_s=1.0, since_s=0.0, confidence=1.0
+        kind=FindingKind.RULE,
+        name="steal",
+        key="cpu.steal",
+        what="a fifth is stolen",
+        at_s=1.0,
+        since_s=0.0,
+        confidence=1.0,
     )
     over = Finding(
-        kind=FindingKind.RULE, name="steal", key="cpu.steal", what="over", at_s=2.0, since_s=0.0, confidence=1.0, is_over=True
+        kind=FindingKind.RULE,
+        name="steal",
+        key="cpu.steal",
+        what="over",
+        at_s=2.0,
+        since_s=0.0,
+        confidence=1.0,
+        is_over=True,
     )
 
     assert summary(session(BUSY, findings=(begun, over))).count("steal") == 1

@@ -70,8 +70,8 @@ def test_the_heading_comes_again_on_every_screenful() -> None:
 
 
 def test_gpus_get_columns_of_their_own_and_mig_instances_do_not() -> None:
-    gpus = {f"gpu[{name}].memory_used_bytes": 1e9 for name in ("0", "0.mig1", "1")}
-    found = sample(**gpus)
+    gpus: dict[str, float | None] = {f"gpu[{name}].memory_used_bytes": 1e9 for name in ("0", "0.mig1", "1")}
+    found = sample(0, **gpus)
 
     assert gpus_of(found) == ("0", "1")
     assert "gpu1 mem" in lines_of(Observation(sample=found))[0]

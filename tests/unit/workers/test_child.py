@@ -133,14 +133,14 @@ def test_a_block_is_planned_from_what_the_warm_up_saw() -> None:
     assert min(block.latency_ns) > 0
 
 
-def test_cpu_use_is_taken_over_three_runs_at_least() -> None:
+def test_it_runs_three_times_at_least() -> None:
     session = Doubling()
 
-    use = worker_with(session).answer(messages.WatchCpu(seconds=0.0, rest_s=0.0))
+    use = worker_with(session).answer(messages.Run(seconds=0.0))
 
-    assert isinstance(use, messages.CpuUse)
+    assert isinstance(use, messages.Ran)
     assert use.runs == len(session.sizes) == 3
-    assert use.cores_running >= 0
+    assert use.seconds > 0
 
 
 def worker_with_two() -> tuple[Worker, list[Doubling]]:
@@ -164,17 +164,19 @@ def test_several_sessions_warm_up_and_are_measured_together() -> None:
     assert all(len(session.sizes) > before for session, before in zip(sessions, warm, strict=True))
 
 
-def test_cpu_use_of_several_sessions_is_that_under_load() -> None:
+def test_several_sessions_all_run() -> None:
     worker, sessions = worker_with_two()
 
-    use = worker.answer(messages.WatchCpu(seconds=0.0, rest_s=0.0))
+    use = worker.answer(messages.Run(seconds=0.0))
 
-    assert isinstance(use, messages.CpuUse)
+    assert isinstance(use, messages.Ran)
     assert use.runs >= 3
     assert all(session.sizes for session in sessions)
 
 
-@pytest.mark.parametrize("command", [messages.Measure(start=0), messages.Warm(plan=WarmUpPlan()), messages.WatchCpu()])
+@pytest.mark.parametrize(
+    "command", [messages.Measure(start=0), messages.Warm(plan=WarmUpPlan()), messages.Run(seconds=0.0)]
+)
 def test_commands_that_need_a_session_say_so_when_there_is_none(command: object) -> None:
     with pytest.raises(ModelError, match="no session is open"):
         Worker().answer(command)
@@ -365,7 +367,11 @@ def test_anything_else_ends_the_worker_which_is_in_an_unknown_state() -> None:
 
 
 def test_what_crosses_to_a_worker_can_be_pickled() -> None:
-    commands = [messages.Call(target="a:b", arguments=(Recipe(),)), messages.Measure(start=1), messages.WatchCpu()]
+    commands = [
+        messages.Call(target="a:b", arguments=(Recipe(),)),
+        messages.Measure(start=1),
+        messages.Run(seconds=0.0),
+    ]
     failed = messages.Failed(error=StorageError("full", hint=str(errno.ENOSPC)))
 
     assert pickle.loads(pickle.dumps(commands)) == commands

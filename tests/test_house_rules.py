@@ -27,7 +27,7 @@ SOURCE = ROOT / "src" / "infer_opt"
 FILES = sorted(SOURCE.rglob("*.py"))
 LONGEST_FILE = 450
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-HEAVY = ("numpy", "onnx", "onnxruntime", "torch", "scipy", "sqlalchemy", "rich", "msgspec", "yaml")
+HEAVY = ("numpy", "onnx", "onnxruntime", "torch", "scipy", "sqlalchemy", "rich", "textual", "msgspec", "yaml")
 
 # library -> the folders of src/infer_opt that may import it
 HOMES = {
@@ -40,7 +40,8 @@ HOMES = {
     "prometheus_client": ("prometheus",),
     "sqlalchemy": ("store",),
     "alembic": ("store",),
-    "rich": ("cli",),
+    "rich": ("cli", "terminal"),
+    "textual": ("terminal",),
     "click": ("cli",),
 }
 

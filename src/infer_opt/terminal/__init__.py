@@ -1,0 +1,1 @@
+"""The terminal's screen of a monitor: graphs, meters, processes and findings, drawn with Textual."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FASTEST_S, SLOWEST_S = 0.05, 3600.0
 MOST_KEPT = 1000  # findings, alerts and notices of a session that its summary can show
+ROUNDING_S = 1e-6  # of sums of intervals
 PATIENCE_S = 10.0  # for a command that was asked to end
 
 
@@ -84,6 +85,7 @@ class Monitoring:
         """
         self.request, self.interval_s = request, request.interval_s
         self._clock, self._sleep = clock, sleep
+        self._machine = short_name()
         self._tallies, self._watcher = Tallies(), Watcher()
         self._findings, self._alerts = deque[Finding](maxlen=MOST_KEPT), deque[AlertEvent](maxlen=MOST_KEPT)
         self._notices = deque[str](maxlen=MOST_KEPT)
@@ -99,9 +101,9 @@ class Monitoring:
             self._serve(stack)
             self._record(stack)
             self._roots = self._chosen(stack)
-            self._machine = short_name()
             self._began_s, self._began = time.time(), self._clock()
             self._due = self._began
+            self._end = float("inf") if request.for_s is None else self._began + request.for_s
             self._sampler.sample(self._roots, everything=request.everything)
             self._stack = stack.pop_all()
 
@@ -126,7 +128,7 @@ class Monitoring:
     @property
     def title(self) -> str:
         """The machine in a few words, and what is watched on it."""
-        watched = self.request.command or ", ".join(f"process {pid}" for pid in self.request.pids)
+        watched = " ".join((self.request.command or "").split()) or ", ".join(f"process {pid}" for pid in self.request.pids)
         return f"{self._machine} · {watched}" if watched else self._machine
 
     @property
@@ -150,12 +152,12 @@ class Monitoring:
         """Wait until the next sample is due; False where the session is over before."""
         # Late by more than an interval (a suspended machine, a slow driver): go on from now, do not catch up.
         self._due = max(self._due + self.interval_s, self._clock())
-        while (left_s := min(self._due - self._clock(), self._left_s())) > 0 and not self.is_over():
+        while (left_s := min(self._due, self._end) - self._clock()) > 0 and not self.is_over():
             if self._command is None:
                 self._sleep(left_s)
             else:
                 self._command.wait(left_s)
-        return not self.is_over()
+        return self._due <= self._end + ROUNDING_S and not self.is_over()
 
     def next(self) -> Observation | None:
         """Look now; None when the session is over."""
@@ -191,7 +193,9 @@ class Monitoring:
 
     def is_over(self) -> bool:
         """Whether there is nothing more to look at."""
-        if self._is_interrupted or self._left_s() <= 0 or self._alerting.exit_code is not None:
+        # The last sample is due when the time is up: half an interval later there is none to wait for.
+        is_late = self._clock() - self._end > self.interval_s / 2
+        if self._is_interrupted or is_late or self._alerting.exit_code is not None:
             return True
         if self._command is not None:
             return self._command.exit_code() is not None
@@ -204,8 +208,8 @@ class Monitoring:
             self._command.forward()
 
     def finish(self) -> Session:
-        """End the session, the command and the recording with it; what there was to be seen."""
-        if self._command is not None and self.is_over():
+        """End the session, the recording with it, and the command if it runs still; what there was to be seen."""
+        if self._command is not None:
             self._command.forward()
         code = None if self._command is None else self._command.wait(PATIENCE_S)
         session = Session(
@@ -228,9 +232,6 @@ class Monitoring:
     def exit_code(self, session: Session) -> int:
         """What to leave with: that of the alert that ended the session, the watched command's, or 0."""
         return self._alerting.exit_code or session.exit_code or 0
-
-    def _left_s(self) -> float:
-        return float("inf") if self.request.for_s is None else self._began + self.request.for_s - self._clock()
 
     def _kept(self, observation: Observation) -> Observation:
         """The same, once it is in the recording; what the store has to say about that is among its notices."""

@@ -13,6 +13,7 @@ from infer_opt.reports.quantities import elapsed
 from infer_opt.reports.samples import alert_line, clock_time, finding_line
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+LONGEST = 72  # characters of a command
 SPARK = 32  # characters of a course
 
 # What a summary shows first, without instances; all else is in --format jsonl, csv and in a recording.
@@ -98,7 +99,13 @@ def _heading(session: Session) -> str:
     if session.command is None:
         return what
     ended = "is still running" if session.exit_code is None else f"ended with exit code {session.exit_code}"
-    return f"{session.command}: {ended}; {what}"
+    return f"{_short(session.command)}: {ended}; {what}"
+
+
+def _short(command: str) -> str:
+    """One line of at most LONGEST characters."""
+    line = " ".join(command.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
 def _row(course: Course) -> list[str]:

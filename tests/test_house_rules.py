@@ -39,6 +39,7 @@ HOMES = {
     "pynvml": ("monitors",),
     "sqlalchemy": ("store",),
     "alembic": ("store",),
+    "pyarrow": ("store",),
     "rich": ("cli",),
     "click": ("cli",),
 }

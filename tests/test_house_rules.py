@@ -42,6 +42,7 @@ HOMES = {
     "alembic": ("store",),
     "rich": ("cli", "terminal"),
     "textual": ("terminal",),
+    "pyarrow": ("store",),
     "click": ("cli",),
 }
 

@@ -262,8 +262,10 @@ class Monitoring:
             return
         from infer_opt.store.database import Store
         from infer_opt.store.recorder import Recorder
+        from infer_opt.store.recordings import prune
 
         store = stack.enter_context(Store.open(self.request.store))
+        prune(store)
         about: dict[str, Any] = {"title": self.title, "command": self.request.command, "pids": list(self.request.pids)}
         self._recorder = Recorder.begin(store, about, interval_s=self.request.interval_s)
 

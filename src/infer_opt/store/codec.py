@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
-import numpy
 
 from infer_opt.errors import InferOptError, StorageError
 from infer_opt.results import Block, Trial, TrialFailure, TrialResult
@@ -73,6 +72,8 @@ def encode_blocks(blocks: tuple[Block, ...]) -> bytes:
     Blocks of several instances and runs of several shapes have a mark before all that (-1, -2) and, after it, the
     spacings in ns (0 for none) or the position of each run's shape.
     """
+    import numpy  # a monitor that records opens the store too, and has no room for it
+
     lengths = [len(block.latency_ns) for block in blocks]
     plain = [len(blocks), *lengths, *(run for block in blocks for run in block.latency_ns)]
     if any(block.spacing_ns for block in blocks):
@@ -88,6 +89,8 @@ def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
     Raises:
         StorageError: the bytes are damaged.
     """
+    import numpy
+
     try:
         numbers = numpy.frombuffer(zlib.decompress(run_times), dtype="<i8")
     except (zlib.error, ValueError) as error:

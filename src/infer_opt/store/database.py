@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import platformdirs
-from sqlalchemy import ColumnElement, Engine, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select
 from sqlalchemy.exc import IntegrityError
 
 from infer_opt.errors import StorageError
 from infer_opt.results import Trial
 from infer_opt.store.codec import decode, encode, from_text, to_text
-from infer_opt.store.engine import connect, shown, storage_errors
+from infer_opt.store.engine import begun, connect, shown, storage_errors
 from infer_opt.store.schema import bring_up_to_date
 from infer_opt.store.tables import records, trials, tunings
 
@@ -102,8 +102,8 @@ class Store:
         Raises:
             StorageError: the database cannot be written.
         """
-        now = self._now_ms()
-        tuning_id = f"{now:011x}{secrets.token_hex(2)[:3]}"
+        now = self.now_ms()
+        tuning_id = new_id(now)
         with self._writing() as connection:
             connection.execute(
                 tunings.insert().values(
@@ -128,7 +128,7 @@ class Store:
             .order_by(tunings.c.number.desc())
             .limit(1)
         )
-        found = self._rows(query)
+        found = self.rows(query)
         return str(found[0].id) if found else None
 
     def save_trial(self, tuning_id: str, trial: Trial, *, phase: str) -> None:
@@ -146,7 +146,7 @@ class Store:
                     tuning_id=tuning_id,
                     phase=phase,
                     config_key=trial.config.key,
-                    saved_ms=self._now_ms(),
+                    saved_ms=self.now_ms(),
                     body=body,
                     run_times=run_times,
                 )
@@ -161,7 +161,7 @@ class Store:
         query = (
             select(trials.c.body, trials.c.run_times).where(*_of(trials.c, tuning_id, phase)).order_by(trials.c.number)
         )
-        return tuple(decode(row.body, row.run_times) for row in self._rows(query))
+        return tuple(decode(row.body, row.run_times) for row in self.rows(query))
 
     def earlier(self, subject_key: str, *, phase: str, but: str = "") -> tuple[Trial, ...]:
         """The trials of one phase in other tunings of the same subject, the newest of each configuration, newest first.
@@ -180,7 +180,7 @@ class Store:
             .limit(MOST_EARLIER)
         )
         newest: dict[str, Any] = {}
-        for row in self._rows(query):
+        for row in self.rows(query):
             newest.setdefault(row.config_key, row)
         return tuple(decode(row.body, row.run_times) for row in newest.values())
 
@@ -193,7 +193,7 @@ class Store:
         with self._writing(tuning_id) as connection:
             connection.execute(
                 records.insert().values(
-                    tuning_id=tuning_id, phase=phase, epoch=epoch, saved_ms=self._now_ms(), payload=to_text(payload)
+                    tuning_id=tuning_id, phase=phase, epoch=epoch, saved_ms=self.now_ms(), payload=to_text(payload)
                 )
             )
 
@@ -208,7 +208,7 @@ class Store:
             .where(*_of(records.c, tuning_id, phase))
             .order_by(records.c.number)
         )
-        return tuple(Record(epoch=row.epoch, payload=from_text(row.payload)) for row in self._rows(query))
+        return tuple(Record(epoch=row.epoch, payload=from_text(row.payload)) for row in self.rows(query))
 
     def finish(self, tuning_id: str, result: Mapping[str, Any]) -> None:
         """Close a tuning with its result: `unfinished` no longer gives it.
@@ -220,7 +220,7 @@ class Store:
             done = connection.execute(
                 tunings.update()
                 .where(tunings.c.id == tuning_id)
-                .values(finished_ms=self._now_ms(), result=to_text(result))
+                .values(finished_ms=self.now_ms(), result=to_text(result))
             )
             if done.rowcount == 0:
                 raise _no_such_tuning(tuning_id, self.url)
@@ -231,7 +231,7 @@ class Store:
         Raises:
             StorageError: the database cannot be read, or knows no such tuning.
         """
-        found = self._rows(select(tunings.c.result).where(tunings.c.id == tuning_id))
+        found = self.rows(select(tunings.c.result).where(tunings.c.id == tuning_id))
         if not found:
             raise _no_such_tuning(tuning_id, self.url)
         text = found[0].result
@@ -256,15 +256,34 @@ class Store:
                 finished_ms=row.finished_ms,
                 trials=row.trials,
             )
-            for row in self._rows(query)
+            for row in self.rows(query)
         )
 
-    def _now_ms(self) -> int:
+    def now_ms(self) -> int:
+        """The time, in ms since 1970, by the store's clock."""
         return self._clock() // 1_000_000
 
-    def _rows(self, query: Any) -> list[Row[Any]]:
+    def rows(self, query: Any) -> list[Row[Any]]:
+        """What a query of this package gives, in a transaction of its own.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
         with storage_errors(self.url), self._engine.begin() as connection:
             return list(connection.execute(query).all())
+
+    @contextmanager
+    def transaction(self, *, patience_s: float | None = None) -> Iterator[Connection]:
+        """One transaction, for the other modules of this package: committed at the end, undone by any error.
+
+        Arguments:
+            patience_s: how long to wait for the transactions of others, where a minute is too long.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        with storage_errors(self.url), begun(self._engine, patience_s) as connection:
+            yield connection
 
     @contextmanager
     def _writing(self, tuning_id: str | None = None) -> Iterator[Any]:
@@ -277,6 +296,11 @@ class Store:
                 if tuning_id is None:
                     raise
                 raise _no_such_tuning(tuning_id, self.url) from error
+
+
+def new_id(now_ms: int) -> str:
+    """14 hex digits that sort by time."""
+    return f"{now_ms:011x}{secrets.token_hex(2)[:3]}"
 
 
 def _of(columns: Any, tuning_id: str, phase: str | None) -> list[ColumnElement[bool]]:

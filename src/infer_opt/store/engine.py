@@ -43,7 +43,7 @@ def connect(url: str) -> Engine:
             f"the store {shown(parsed)} needs a driver that is not installed: {error}",
             hint=f"install the Python driver for {parsed.get_backend_name()}, or use a file: --store sqlite:///runs.db",
         ) from error
-    if parsed.get_backend_name() == "sqlite":
+    if _is_sqlite(engine):
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
     return engine
@@ -63,6 +63,25 @@ def storage_errors(shown_url: str) -> Iterator[None]:
         cause = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()[0]
         hint = next((hint for words, hint in _HINTS.items() if words in cause), None)
         raise StorageError(f"the store {shown_url} cannot be used: {cause}", hint=hint) from error
+
+
+@contextmanager
+def begun(engine: Engine, patience_s: float | None = None) -> Iterator[Connection]:
+    """One transaction; with `patience_s`, SQLite waits no longer than that for those of others."""
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection if patience_s is not None and _is_sqlite(engine) else None
+        if driver is not None and patience_s is not None:
+            driver.execute(f"PRAGMA busy_timeout = {round(1000 * patience_s)}")
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            if driver is not None:
+                driver.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+
+
+def _is_sqlite(engine: Engine) -> bool:
+    return engine.dialect.name == "sqlite"
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -64,3 +64,47 @@ records = Table(
     Column("payload", Json, nullable=False),
     Index("infer_opt_record_phase", "tuning_id", "phase"),
 )
+
+# One session of a monitor. `saved_ms` moves with every write, `writer` names the process that writes: a recording
+# without `finished_ms` is being written, or was cut off.
+recordings = Table(
+    "infer_opt_recording",
+    metadata,
+    Column("number", RowNumber, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("about", Json, nullable=False),
+    Column("interval_us", BigInteger, nullable=False),
+    Column("writer", String(160), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("saved_ms", BigInteger, nullable=False),
+    Column("samples", BigInteger, nullable=False),
+    Column("lost", BigInteger, nullable=False),
+    Column("finished_ms", BigInteger),
+    Column("summary", Json),
+)
+
+# Samples as columns (`chunks.py`), at whatever resolution. `position` is how many samples came before the first of
+# them, so that it orders chunks of all resolutions.
+recording_chunks = Table(
+    "infer_opt_recording_chunk",
+    metadata,
+    Column("number", RowNumber, primary_key=True),
+    Column("recording_id", String(32), ForeignKey("infer_opt_recording.id"), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("body", Blob, nullable=False),
+    UniqueConstraint("recording_id", "position", name="infer_opt_recording_chunk_once"),
+)
+
+# Findings, alerts and notices: `sequence` counts those of one kind, `position` is that of their sample.
+recording_events = Table(
+    "infer_opt_recording_event",
+    metadata,
+    Column("number", RowNumber, primary_key=True),
+    Column("recording_id", String(32), ForeignKey("infer_opt_recording.id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("body", Json, nullable=False),
+    UniqueConstraint("recording_id", "kind", "sequence", name="infer_opt_recording_event_once"),
+)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
+from infer_opt.models.feeds import save_feeds
 from infer_opt.recipes import Calibration, Quantisation
 from infer_opt.transforms import quantise as subject
 from infer_opt.transforms.calibration import Range
@@ -21,7 +22,7 @@ def model(perceptron: Path) -> ModelProto:
 @pytest.fixture
 def feeds(tmp_path: Path) -> Path:
     path = tmp_path / "calibration.npz"
-    np.savez(path, **{"0/x": np.full((1, 16), 2.0, dtype=np.float32)})
+    save_feeds(path, [{"x": np.full((1, 16), 2.0, dtype=np.float32)}])
     return path
 
 

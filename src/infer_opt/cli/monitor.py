@@ -133,13 +133,13 @@ def _write(observations: Iterable["Observation"], *, form: str, file: TextIO) ->
 
 def _sum_up(session: "Session", *, form: str, picture: Path | None) -> None:
     """The summary, on standard error where standard output belongs to a program's data or to the watched command."""
-    from infer_opt.reports.monitor import shown, summary
+    from infer_opt.reports.monitor import short, shown, summary
 
     click.echo(("" if form == SCREEN else "\n") + summary(session), err=form in (JSONL, CSV, NONE))
     if picture is not None:
         from infer_opt.reports.courses import picture as drawn
 
-        title = session.command or "infer-opt monitor"
+        title = short(session.command or "infer-opt monitor")
         _store(picture, drawn(shown(session.courses), title=title))
         click.echo(f"Picture: {picture}", err=True)
 

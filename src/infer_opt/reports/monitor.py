@@ -99,10 +99,10 @@ def _heading(session: Session) -> str:
     if session.command is None:
         return what
     ended = "is still running" if session.exit_code is None else f"ended with exit code {session.exit_code}"
-    return f"{_short(session.command)}: {ended}; {what}"
+    return f"{short(session.command)}: {ended}; {what}"
 
 
-def _short(command: str) -> str:
+def short(command: str) -> str:
     """One line of at most LONGEST characters."""
     line = " ".join(command.split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."

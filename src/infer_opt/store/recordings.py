@@ -95,7 +95,7 @@ class Recording:
     def __init__(self, stored: StoredRecording, bodies: Sequence[bytes], events: Sequence[_Event]) -> None:
         self.stored = stored
         self._bodies = bodies
-        # A process may be killed between storing what it found and storing the sample: the last one gets it then.
+        # What was found in samples that were lost stands with the next one, or with the last.
         last = max(0, stored.samples - 1)
         self._found = [(min(event.position, last), _found(event, stored.id)) for event in events]
 

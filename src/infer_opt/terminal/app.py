@@ -153,7 +153,7 @@ class MonitorApp(App[InferOptError]):
             self.exit()
             return False
         self.seen.add(observation)
-        if self._frozen is None and self._clock() - self._drawn_s >= DRAW_EVERY_S:
+        if self._frozen is None and self._clock() - self._drawn_s >= 0.9 * DRAW_EVERY_S:
             self._drawn_s = self._clock()
             self.draw()
         return True

@@ -4,14 +4,15 @@ import math
 from collections.abc import Sequence
 
 from infer_opt.terminal.graphs import block, graph, meter
-from infer_opt.terminal.inks import Ink, Line, Room, Span, beside, box, level
+from infer_opt.terminal.inks import Ink, Line, Room, Span, beside, box, cells, filled, level
 from infer_opt.terminal.seen import Seen
 from infer_opt.terminal.texts import clock, share
 
 METER_WIDTH = 15  # the narrowest meter of a core that is worth its room: `12 ━━━━── 100 %`
 _WIDEST_METER = 26
-_LEAST_GRAPH = 14
+_LEAST_GRAPH = 8
 _GAP = 2
+_HURTS = 0.05  # a share of time that is stolen or waited for
 
 
 def draw_cpu(seen: Seen, room: Room) -> list[Line]:
@@ -30,18 +31,27 @@ def _content(seen: Seen, inner: Room) -> list[Line]:
     busy = [seen.of("cpu", core, "busy") for core in seen.inventory.cores]
     meters, width = core_meters(busy, rows=rows, width=inner.width)
     left = inner.width - width - (_GAP if width else 0)
-    course = graph(seen.series("cpu.busy"), width=left, height=rows) if left >= _LEAST_GRAPH else []
-    lines = beside(((course, left), (meters, width)), height=rows, gap=_GAP)
-    return [*lines, _split(seen)] if inner.height > 1 else lines
+    if left < _LEAST_GRAPH:
+        lines = filled(meters, Room(width=inner.width, height=rows))
+    else:
+        course = graph(seen.series("cpu.busy"), width=left, height=rows)
+        lines = beside(((course, left), (meters, width)), height=rows, gap=_GAP)
+    return [*lines, _split(seen, inner.width)] if inner.height > 1 else lines
 
 
-def _split(seen: Seen) -> Line:
-    spans: list[Span] = []
-    for name, label in (("user", "user"), ("system", "system"), ("waiting", "waiting"), ("steal", "steal")):
+def _split(seen: Seen, width: int) -> Line:
+    """How the time is split, whole items only; what others take or disks hold up comes first where it hurts."""
+    items: list[tuple[bool, Line]] = []
+    for name in ("user", "system", "steal", "waiting"):
         value = seen.value(f"cpu.{name}")
-        ink = Ink.WARNING if name in ("waiting", "steal") and value is not None and value > 0.05 else Ink.TEXT
-        spans += [(f"{label} ", Ink.LABEL), (f"{share(value)}  ", ink)]
-    return tuple(spans)
+        hurts = name in ("steal", "waiting") and value is not None and value > _HURTS
+        gap: Span = ("  " if items else "", Ink.TEXT)
+        items.append((hurts, (gap, (f"{name} ", Ink.LABEL), (share(value), Ink.WARNING if hurts else Ink.TEXT))))
+    spans: Line = ()
+    for _, item in sorted(items, key=lambda item: not item[0]):
+        if cells(spans) + cells(item) <= width:
+            spans += item
+    return spans
 
 
 def core_meters(busy: Sequence[float | None], *, rows: int, width: int) -> tuple[list[Line], int]:
@@ -82,7 +92,7 @@ def _in_columns(busy: Sequence[float | None], *, rows: int, width: int) -> list[
 def _marks(busy: Sequence[float | None], *, rows: int, width: int) -> tuple[list[Line], int]:
     """One character a core, in rows of a round number; one for the busiest of several where even that is too much."""
     digits = len(str(len(busy) - 1)) + 1
-    half = width // 2 - digits
+    half = width * 3 // 5 - digits
     room = half if half * rows >= len(busy) else width - digits
     if room < 1:
         return [], 0

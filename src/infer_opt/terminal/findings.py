@@ -12,7 +12,8 @@ INKS = {Severity.INFO: Ink.INFO, Severity.WARNING: Ink.WARNING, Severity.CRITICA
 _MARKS = {Severity.INFO: "●", Severity.WARNING: "▲", Severity.CRITICAL: "◆"}
 _SEVERITY_WIDTH = 8
 _NAME_WIDTH = 22
-_WIDE = 110
+_WIDE = 110  # cells from which on severity and name are told in words
+_TIMED = 72  # and times, and how sure
 
 
 def draw_findings(
@@ -46,11 +47,9 @@ def _entry_line(entry: Entry, now_s: float, width: int, *, is_selected: bool) ->
     if width >= _WIDE:
         spans.append((fit(str(entry.severity), _SEVERITY_WIDTH) + " ", ink))
         spans.append((fit(clean(entry.name), _NAME_WIDTH) + " ", ink))
-    end = _when(entry, now_s)
-    if entry.confidence is not None and width >= 60:
-        end += f"  {share(entry.confidence):>5} sure"
-    elif width >= 60:
-        end += "       alert"
+    end = _when(entry, now_s) if width >= _TIMED else about(max(0.0, now_s - entry.since_s))
+    if width >= _TIMED:
+        end += "       alert" if entry.confidence is None else f"  {share(entry.confidence):>5} sure"
     room = width - sum(len(text) for text, _ in spans) - len(end) - 2
     what = clean(entry.what)
     if room >= 20:

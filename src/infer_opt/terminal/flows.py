@@ -81,8 +81,8 @@ def draw_flows(seen: Seen, room: Room) -> list[Line]:
     width = (room.width - 1) // len(kinds)
     for kind in kinds:
         label = "disk" if kind is _DISKS else "net"
-        line += _line(seen, kind, label, None, width - 1, label_width=4)
-        line += ((" ", Ink.TEXT),)
+        gap: Line = (("  ", Ink.TEXT),) if len(line) > 1 else ()
+        line += (*gap, *_line(seen, kind, label, None, width - 2, label_width=len(label)))
     return [line]
 
 
@@ -113,16 +113,15 @@ def _busiest(seen: Seen, kind: _Kind, instances: Sequence[str]) -> tuple[str, ..
 
 
 def _line(seen: Seen, kind: _Kind, label: str, instance: str | None, width: int, *, label_width: int) -> Line:
-    half = (width - label_width - 1) // 2
-    spark = min(_WIDEST_SPARK, half - 2 - _RATE_WIDTH - 2)
+    spark = min(_WIDEST_SPARK, (width - label_width - 2) // 2 - 3 - _RATE_WIDTH)
     spans: list[Span] = [(fit(label, label_width) + " ", Ink.LABEL)]
     for mark, reading, ink in zip(kind.marks, (kind.incoming, kind.outgoing), (Ink.READ, Ink.WRITE), strict=True):
         key = key_of(kind.family, reading, instance)
-        spans.append((f"{mark} ", Ink.DIM))
+        spans.append((f"{mark} " if len(spans) == 1 else f" {mark} ", Ink.DIM))
         if spark >= _LEAST_SPARK:
             course = seen.series(key)[-spark:]
             spans.append((sparkline(course, width=spark, top=nice_top(course, _LEAST_TOP)) + " ", ink))
-        spans.append((f"{rate(seen.value(key)):>{_RATE_WIDTH}} ", Ink.TEXT))
+        spans.append((f"{rate(seen.value(key)):>{_RATE_WIDTH}}", Ink.TEXT))
     return tuple(spans)
 
 

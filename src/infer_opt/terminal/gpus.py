@@ -16,6 +16,7 @@ _NAMED = 110  # cells from which on a line of a device has its name
 _NAME_WIDTH = 22
 _CLOCKED = 96  # and its clock, and why that is held back
 _WHY_WIDTH = 14
+_WIDEST_BAR = 40
 _HOT_C = 85.0
 _SIGNS_OF_LIFE = ("memory_used_bytes", "temperature_celsius", "power_watts", "utilisation", "sm_clock_hertz")
 
@@ -187,7 +188,7 @@ def _device_line(seen: Seen, device: Device, width: int, names: Mapping[str, str
     reserved = _WHY_WIDTH if width >= _CLOCKED else 2
     memory_text = size_of(used, total).replace(" of ", "/").rjust(13)
     room = width - cells(start) - cells(values) - reserved - 6 - len(memory_text)
-    bar = min(24, room // 2) if room >= 10 else 0
+    bar = min(_WIDEST_BAR, room // 2) if room >= 10 else 0
     reason: Line = ((" ", Ink.TEXT), *why) if reserved > 2 else ((" !", why[0][1]),) if why else ()
     return (
         *start,

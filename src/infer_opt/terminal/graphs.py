@@ -78,10 +78,10 @@ def meter_line(label: str, share: float | None, value: str, *, width: int, ink: 
 
 
 def block(share: float | None) -> str:
-    """One character as high as the share; a dot where it is not known."""
+    """One character as high as the share, never quite full so that rows stay apart; a dot where it is not known."""
     if share is None or math.isnan(share):
         return "·"
-    return _BLOCKS[min(8, max(1, math.ceil(share * 8)))]
+    return _BLOCKS[min(7, max(1, math.ceil(share * 7)))]
 
 
 def largest(values: Sequence[float]) -> float:

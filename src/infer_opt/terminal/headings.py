@@ -8,7 +8,7 @@ from infer_opt.terminal.seen import Seen
 from infer_opt.terminal.texts import clean, fit, interval, span, time_of_day, width_of
 
 NOTICE_S = 8.0  # that a notice stays
-_LEAST_TITLE = 12
+_LEAST_TITLE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from infer_opt.terminal.inks import Ink, Line, Room, Span, beside, box, cells, l
 from infer_opt.terminal.seen import MEMORY_USED, Seen, share_of
 from infer_opt.terminal.texts import count, decimal, per_second, rate, share, size, size_of
 
-_METERS_WIDTH = 34
+_METERS_WIDTH = 30
 _LEAST_GRAPH = 14
 _GAP = 2
 _PRESSED = 0.1  # a share of time from which on waiting is worth a colour
@@ -43,7 +43,7 @@ def _meters(seen: Seen, width: int) -> list[Line]:
     if swap_total == 0:
         lines.append((("swap      ", Ink.LABEL), ("none", Ink.DIM)))
     if seen.has("memory.dirty_bytes"):
-        lines.append(_meter("unwritten", seen.value("memory.dirty_bytes"), total, width=width))
+        lines.append(_meter("dirty", seen.value("memory.dirty_bytes"), total, width=width))
     return lines
 
 
@@ -53,21 +53,26 @@ def _meter(label: str, part: float | None, whole: float | None, *, width: int, i
 
 def draw_loads(seen: Seen, room: Room) -> list[Line]:
     """Lines without a frame: the chosen processes, load, pressure, limits, what the monitor itself takes."""
-    groups = (_chosen(seen), _limits(seen), _load(seen), _pressure(seen), _paging(seen), _own(seen))
-    return _flowing([group for group in groups if group], room)
+    machine = (_load(seen), _pressure(seen), _paging(seen))
+    ours = (_chosen(seen), _limits(seen), _own(seen))
+    apart = [*_flowing(machine, room.width), *_flowing(ours, room.width)]
+    return apart if len(apart) <= room.height else _flowing((*ours[:2], *machine, ours[2]), room.width)[: room.height]
 
 
-def _flowing(groups: Sequence[Line], room: Room) -> list[Line]:
-    """As many groups as fit, whole ones only, but for the first of a line."""
+def _flowing(groups: Sequence[Line], width: int) -> list[Line]:
+    """Groups in lines, a new line where one does not fit as a whole."""
+    groups = [group for group in groups if group]
+    if not groups:
+        return []
     lines: list[Line] = []
     line: Line = ((" ", Ink.TEXT),)
     for group in groups:
         between: Line = (("   ", Ink.TEXT),) if len(line) > 1 else ()
-        if len(line) > 1 and cells(line) + cells(between) + cells(group) > room.width:
+        if len(line) > 1 and cells(line) + cells(between) + cells(group) > width:
             lines.append(line)
             line, between = ((" ", Ink.TEXT),), ()
         line += between + group
-    return [*lines, line][: room.height]
+    return [*lines, line]
 
 
 def _named(title: str, *items: tuple[str, str, Ink]) -> Line:

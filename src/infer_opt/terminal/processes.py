@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from infer_opt.readings.samples import ProcessReading
-from infer_opt.terminal.inks import Ink, Line, Span, fitted, level, plain
+from infer_opt.terminal.inks import Ink, Line, Span, fitted, plain
 from infer_opt.terminal.texts import clean, count, fit, percent_of_a_core, rate, share, size
 
 _TREE_WIDTH = 14  # that a name gets more while processes are shown as a tree
@@ -211,16 +211,18 @@ def row_line(row: Row, widths: dict[Column, int], *, width: int, is_selected: bo
     process = row.process
     spans: list[Span] = [("●" if process.is_chosen else " ", Ink.CHOSEN)]
     for column, cell_width in widths.items():
-        text, ink = _cell(row, column)
-        spans.append((fit(text, cell_width, is_right=KINDS[column].is_right) + " ", ink))
+        branch = row.branch[: cell_width - 1] if column is Column.NAME else ""
+        text, ink = _cell(row.process, column)
+        if branch:
+            spans.append((branch, Ink.DIM))
+        spans.append((fit(text, cell_width - len(branch), is_right=KINDS[column].is_right) + " ", ink))
     line = fitted(tuple(spans), width)
     return ((plain(line), Ink.SELECTED),) if is_selected else line
 
 
-def _cell(row: Row, column: Column) -> tuple[str, Ink]:
-    process = row.process
+def _cell(process: ProcessReading, column: Column) -> tuple[str, Ink]:
     if column is Column.NAME:
-        return row.branch + clean(process.name), Ink.CHOSEN if process.is_chosen else Ink.BOLD
+        return clean(process.name), Ink.CHOSEN if process.is_chosen else Ink.TEXT
     if column is Column.COMMAND:
         return _text(process.command), Ink.DIM
     if column is Column.USER:
@@ -229,8 +231,15 @@ def _cell(row: Row, column: Column) -> tuple[str, Ink]:
     if value is None or isinstance(value, str):
         return _NUMBERS[column](None), Ink.DIM
     if column is Column.CPU:
-        return percent_of_a_core(value), Ink.DIM if value < 0.0005 else level(value) if value >= 0.35 else Ink.TEXT
+        return percent_of_a_core(value), _cpu_ink(value)
     return _NUMBERS[column](value), Ink.TEXT if value else Ink.DIM
+
+
+def _cpu_ink(cores: float) -> Ink:
+    """Dim what does nothing; a busy core is worth a colour, and no alarm."""
+    if cores < 0.0005:
+        return Ink.DIM
+    return Ink.TEXT if cores < 0.1 else Ink.LEVEL_1 if cores < 0.5 else Ink.LEVEL_3 if cores < 1 else Ink.LEVEL_4
 
 
 def _text(value: str | None) -> str:

@@ -30,6 +30,14 @@ _MOVES: tuple[tuple[str, str], ...] = (
 )
 
 
+class _OfPanel(Message):
+    """Something happened in a list."""
+
+    def __init__(self, panel: "ListPanel") -> None:
+        super().__init__()
+        self.panel = panel
+
+
 class ListPanel(Panel, can_focus=True):
     """A panel whose lines are a list that one moves in."""
 
@@ -37,14 +45,10 @@ class ListPanel(Panel, can_focus=True):
 
     head = 0  # lines above the first of the list
 
-    class Opened(Message):
+    class Opened(_OfPanel):
         """The details of what is selected are asked for."""
 
-        def __init__(self, panel: "ListPanel") -> None:
-            super().__init__()
-            self.panel = panel
-
-    class Moved(Opened):
+    class Moved(_OfPanel):
         """Something else is selected."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name for it

@@ -26,14 +26,14 @@ def named(places: tuple[Place, ...]) -> dict[str, Place]:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("view", View)
-@pytest.mark.parametrize("gpus", [0, 1, 8])
-@pytest.mark.parametrize("findings", [0, 1, 5])
-def test_places_lie_within_the_terminal_and_not_on_each_other(
-    size: tuple[int, int], view: View, gpus: int, findings: int
-) -> None:
+def test_places_lie_within_the_terminal_and_not_on_each_other(size: tuple[int, int], view: View) -> None:
     width, height = size
-    places = arrange(width, height, view=view, inventory=machine(cores=64, gpus=gpus, disks=4), findings=findings)
+    for gpus, findings in itertools.product((0, 1, 8), (0, 1, 5)):
+        inventory = machine(cores=64, gpus=gpus, disks=4)
+        lie_apart_within(arrange(width, height, view=view, inventory=inventory, findings=findings), width, height)
 
+
+def lie_apart_within(places: tuple[Place, ...], width: int, height: int) -> None:
     for place in places:
         assert place.x >= 0 and place.y >= 0 and place.width > 0 and place.height > 0
         assert place.x + place.width <= width and place.y + place.height <= height

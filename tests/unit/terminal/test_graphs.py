@@ -70,13 +70,12 @@ def test_a_meter_line_gives_its_bar_what_label_and_value_leave() -> None:
     assert plain(meter_line("used", 0.5, "12.3 GiB", width=14)) == "used  12.3 GiB"
 
 
-@pytest.mark.parametrize("width", range(13, 60))
-def test_a_meter_line_is_as_wide_as_it_is_told(width: int) -> None:
-    assert cells(meter_line("used", 0.3, "12.3 GiB", width=width)) == width
+def test_a_meter_line_is_as_wide_as_it_is_told() -> None:
+    assert [cells(meter_line("used", 0.3, "12.3 GiB", width=width)) for width in range(13, 60)] == list(range(13, 60))
 
 
 def test_a_character_tells_a_share_and_whether_it_is_known() -> None:
-    assert [block(share) for share in (None, 0.0, 0.5, 1.0, 3.0)] == ["·", "▁", "▄", "█", "█"]
+    assert [block(share) for share in (None, 0.0, 0.5, 1.0, 3.0)] == ["·", "▁", "▄", "▇", "▇"]
 
 
 @pytest.mark.parametrize(("most", "top"), [(0.0, 1.0), (1.0, 1.0), (1.2, 2.0), (3.0, 5.0), (5.1, 10.0), (2e6, 2e6)])

@@ -24,11 +24,11 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("ground", GROUNDS)
-@pytest.mark.parametrize("ink", COLOURS)
-def test_every_colour_can_be_read_on_dark_and_on_light_terminals(ink: Ink, ground: str) -> None:
-    light, dark = sorted((luminance(COLOURS[ink]), luminance(GROUNDS[ground])), reverse=True)
+def test_every_colour_can_be_read_on_dark_and_on_light_terminals(ground: str) -> None:
+    for ink, colour in COLOURS.items():
+        light, dark = sorted((luminance(colour), luminance(GROUNDS[ground])), reverse=True)
 
-    assert (light + 0.05) / (dark + 0.05) >= 3.0
+        assert (light + 0.05) / (dark + 0.05) >= 3.0, ink
 
 
 def test_every_ink_has_a_style_and_none_paints_the_background() -> None:
@@ -43,11 +43,10 @@ def test_the_ink_of_a_share_goes_from_calm_to_full() -> None:
     assert (level(None), level(float("nan"))) == (Ink.DIM, Ink.DIM)
 
 
-@pytest.mark.parametrize("width", range(14))
-def test_a_line_is_fitted_to_the_cell(width: int) -> None:
+def test_a_line_is_fitted_to_the_cell() -> None:
     line: Line = (("ab", Ink.TEXT), ("日本", Ink.DIM), ("", Ink.TEXT), ("cdef", Ink.BOLD))
 
-    assert cells(fitted(line, width)) == width
+    assert [cells(fitted(line, width)) for width in range(14)] == list(range(14))
 
 
 def test_a_line_that_is_cut_at_a_change_of_ink_says_so() -> None:
@@ -74,12 +73,12 @@ def test_a_box_without_room_for_its_values_keeps_its_title() -> None:
     assert edge == "╭─ Memory ───╮"
 
 
-@pytest.mark.parametrize("width", range(1, 40))
 @pytest.mark.parametrize("height", [1, 2, 5])
-def test_a_box_has_exactly_its_room(width: int, height: int) -> None:
-    lines = box([text("x" * 30)] * 9, Room(width=width, height=height), title="A title of it", right=text("12 %"))
+def test_a_box_has_exactly_its_room(height: int) -> None:
+    for width in range(1, 40):
+        lines = box([text("x" * 30)] * 9, Room(width=width, height=height), title="A title of it", right=text("12 %"))
 
-    assert [cells(line) for line in lines] == [width] * height
+        assert [cells(line) for line in lines] == [width] * height
 
 
 def test_a_rule_is_a_line_with_a_title() -> None:

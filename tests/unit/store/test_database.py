@@ -233,6 +233,16 @@ def test_a_writer_waits_for_another_instead_of_failing(tmp_path: Path) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
 
 
+def test_a_transaction_waits_for_another_as_long_as_it_has_patience_and_the_next_as_ever(tmp_path: Path) -> None:
+    with Store.open(url_of(tmp_path / "a.db")) as store:
+        waits = []
+        for patience_s in (0.25, None):
+            with store.transaction(patience_s=patience_s) as connection:
+                waits.append(connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one())
+
+        assert waits == [250, 60_000]
+
+
 @pytest.mark.parametrize(("name", "guides"), [("v1.db", ()), ("v2.db", (STOCK, HUNG, FAILED, FULL))])
 def test_databases_of_earlier_releases_can_still_be_opened(
     tmp_path: Path, name: str, guides: tuple[Trial, ...]

@@ -112,6 +112,15 @@ def test_a_mean_never_leaves_its_lowest_and_highest(seed: int) -> None:
             )
 
 
+def test_the_mean_of_equal_values_is_that_value() -> None:
+    value = 1 + 2**-23 + 2**-24 - 2**-52  # an error in its last digit, and single precision rounds the other way
+
+    for count in range(2, 200):
+        folded = fold([chunk_of([sample(number, {"a": value}) for number in range(count)])], 1e9)
+        ((mean, low, high),) = (row for row in rows(folded, "a") if isinstance(row, tuple))
+        assert mean == low == high
+
+
 def test_a_peak_of_one_sample_survives_every_resolution() -> None:
     samples = [sample(number, {"a": 900.0 if number == 77 else 1.0}) for number in range(1200)]
 

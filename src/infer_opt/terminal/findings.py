@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from infer_opt.readings.findings import Severity
-from infer_opt.terminal.inks import Ink, Line, Room, Span, box, fitted, plain
+from infer_opt.terminal.inks import Ink, Line, Room, Span, box, fitted, indented, plain
 from infer_opt.terminal.ledger import Entry
 from infer_opt.terminal.seen import Seen
 from infer_opt.terminal.texts import about, clean, fit, number, share, time_of_day, wrap
@@ -22,14 +22,14 @@ def draw_findings(
     """Entries from the `first` on, in a frame where there is room for more than one line."""
     now_s = seen.at_s or 0.0
     framed = room.height > 2
-    inner = room.within() if framed else room
+    inner = room.within() if framed else room.bare()
     shown = entries[first : first + inner.height]
     lines = [
         _entry_line(entry, now_s, inner.width, is_selected=first + number == selected)
         for number, entry in enumerate(shown)
     ]
     if not framed:
-        return lines
+        return indented(lines)
     if not lines:
         lines = [(("nothing was found so far", Ink.DIM),)]
     holding = sum(entry.over_s is None for entry in entries)

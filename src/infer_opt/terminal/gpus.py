@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from infer_opt.terminal.graphs import graph, meter, meter_line
-from infer_opt.terminal.inks import Ink, Line, Room, Span, beside, box, cells, level
+from infer_opt.terminal.inks import Ink, Line, Room, Span, beside, box, cells, indented, level
 from infer_opt.terminal.inventory import Device
 from infer_opt.terminal.seen import Seen, share_of
 from infer_opt.terminal.texts import NOT_KNOWN, celsius, clean, clock, clock_of, count, fit, rate, share, size_of, watts
@@ -55,7 +55,7 @@ def draw_device(seen: Seen, room: Room, *, device: Device, names: Mapping[str, s
 def draw_devices(seen: Seen, room: Room, *, names: Mapping[str, str]) -> list[Line]:
     """One line for each device, in one frame; without the frame where there is room for two lines at most."""
     framed = room.height > 2
-    inner = room.within() if framed else room
+    inner = room.within() if framed else room.bare()
     lines: list[Line] = []
     for device in seen.inventory.gpus:
         lines.append(_device_line(seen, device, inner.width, names))
@@ -63,7 +63,7 @@ def draw_devices(seen: Seen, room: Room, *, names: Mapping[str, str]) -> list[Li
     hidden = len(lines) - inner.height
     if hidden > 0:
         lines = [*lines[: inner.height - 1], ((f"and {hidden + 1} more", Ink.DIM),)]
-    return box(lines, room, title="GPUs") if framed else lines
+    return box(lines, room, title="GPUs") if framed else indented(lines)
 
 
 def is_lost(seen: Seen, instance: str) -> bool:

@@ -54,6 +54,10 @@ class Room:
         """What is left inside a box."""
         return Room(width=max(0, self.width - 4), height=max(0, self.height - 2), has_focus=self.has_focus)
 
+    def bare(self) -> "Room":
+        """What is left without a box, beside a blank at the left."""
+        return Room(width=max(0, self.width - 1), height=self.height, has_focus=self.has_focus)
+
 
 def level(share: float | None) -> Ink:
     """The ink of a share of what there is: from calm to full; dim where it is not known."""
@@ -100,6 +104,11 @@ def filled(lines: Sequence[Line], room: Room) -> list[Line]:
     block = [fitted(line, room.width) for line in lines[: room.height]]
     blank: Line = ((" " * room.width, Ink.TEXT),)
     return block + [blank] * (room.height - len(block))
+
+
+def indented(lines: Iterable[Line]) -> list[Line]:
+    """The lines behind a blank."""
+    return [((" ", Ink.TEXT), *line) for line in lines]
 
 
 def beside(blocks: Iterable[tuple[Sequence[Line], int]], *, height: int, gap: int = 2) -> list[Line]:

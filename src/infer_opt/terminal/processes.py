@@ -141,6 +141,8 @@ def _searched(process: ProcessReading) -> str:
 
 
 def _sorted(processes: list[ProcessReading], choice: Choice) -> list[ProcessReading]:
+    if len(processes) < 2:  # most branches of a tree
+        return processes
     kind = KINDS[choice.sort]
     known = [process for process in processes if kind.value(process) is not None]
     rest = [process for process in processes if kind.value(process) is None]

@@ -217,5 +217,5 @@ def test_colour_is_never_all_that_tells_how_severe_something_is() -> None:
     ledger.add([leak()], [alert()])
     lines = draw_findings(Seen(), Room(width=60, height=2), entries=ledger.entries)
 
-    assert [line[0][0] for line in lines] == ["◆ ", "▲ "]
-    assert [line[0][1] for line in lines] == [Ink.CRITICAL, Ink.WARNING]
+    assert [line[1][0] for line in lines] == ["◆ ", "▲ "]
+    assert [line[1][1] for line in lines] == [Ink.CRITICAL, Ink.WARNING]

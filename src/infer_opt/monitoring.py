@@ -128,7 +128,9 @@ class Monitoring:
     @property
     def title(self) -> str:
         """The machine in a few words, and what is watched on it."""
-        watched = " ".join((self.request.command or "").split()) or ", ".join(f"process {pid}" for pid in self.request.pids)
+        watched = " ".join((self.request.command or "").split()) or ", ".join(
+            f"process {pid}" for pid in self.request.pids
+        )
         return f"{self._machine} · {watched}" if watched else self._machine
 
     @property

@@ -5,8 +5,8 @@
 from collections.abc import Mapping
 
 # What onnxruntime's dynamic quantiser has integer kernels for. Gather and EmbedLayerNormalization are left out on
-# purpose: an embedding in INT8 saves memory but no time, and costs parity; Conv because with ConvInteger models took eight
-# to sixteen times as long as in float, on a CPU with VNNI (Olive dynamic in benchmarks/results/comparison.json).
+# purpose: an embedding in INT8 saves memory but no time, and costs parity. So is Conv: with ConvInteger models took
+# eight to sixteen times as long as in float, on a CPU with VNNI (Olive dynamic in benchmarks/results/comparison.json).
 DYNAMIC_OPERATORS = frozenset({"Attention", "Gemm", "LSTM", "MatMul"})
 
 # The products that INT8 makes faster. ConvTranspose is left out: the CPU has no integer kernel for it.

@@ -46,7 +46,7 @@ def play(source: FakeSource, story: Story, *, size: tuple[int, int] = (100, 30))
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:
-            while app.seen.sample is None and not app._exit:  # the first sample is taken by the screen itself
+            while app.seen.sample is None and app._exception is None:  # the screen takes the first one itself
                 await asyncio.sleep(0)
             await pilot.pause()
             await story(app, pilot)

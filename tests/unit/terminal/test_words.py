@@ -1,7 +1,5 @@
 """The lines that are mostly words: findings and their details, the sheet of a process, header, footer and help."""
 
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,15 +16,6 @@ from infer_opt.terminal.ledger import Ledger
 from infer_opt.terminal.seen import Seen
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(autouse=True)
-def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def watched(source: FakeSource, samples: int = 10) -> Seen:

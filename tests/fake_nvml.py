@@ -58,6 +58,8 @@ class FakeGpu:
     state: int | None = 0
     pcie_generation: int | None = 5
     pcie_width: int | None = 16
+    pcie_generation_most: int | None = 5
+    pcie_width_most: int | None = 16
     pcie_kb: tuple[int, int] | None = (1200, 3400)  # received, sent
     encoder: int | None = 7
     decoder: int | None = 8
@@ -256,6 +258,12 @@ class FakeNvml:
 
     def nvmlDeviceGetCurrPcieLinkWidth(self, handle: FakeGpu) -> int:
         return self._answer("nvmlDeviceGetCurrPcieLinkWidth", handle, handle.pcie_width)
+
+    def nvmlDeviceGetMaxPcieLinkGeneration(self, handle: FakeGpu) -> int:
+        return self._answer("nvmlDeviceGetMaxPcieLinkGeneration", handle, handle.pcie_generation_most)
+
+    def nvmlDeviceGetMaxPcieLinkWidth(self, handle: FakeGpu) -> int:
+        return self._answer("nvmlDeviceGetMaxPcieLinkWidth", handle, handle.pcie_width_most)
 
     def nvmlDeviceGetPcieThroughput(self, device: FakeGpu, counter: int) -> int:
         self.on_pcie()

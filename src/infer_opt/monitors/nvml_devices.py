@@ -225,6 +225,8 @@ def _seldom_readings(asker: Asker, handle: Handle) -> dict[str, float | None]:
         "fan": share(asker.ask("nvmlDeviceGetFanSpeed", handle)),
         "pcie_generation": scaled(asker.ask("nvmlDeviceGetCurrPcieLinkGeneration", handle), 1.0),
         "pcie_width": scaled(asker.ask("nvmlDeviceGetCurrPcieLinkWidth", handle), 1.0),
+        "pcie_generation_most": scaled(asker.ask("nvmlDeviceGetMaxPcieLinkGeneration", handle), 1.0),
+        "pcie_width_most": scaled(asker.ask("nvmlDeviceGetMaxPcieLinkWidth", handle), 1.0),
         "encoder_utilisation": None if encoder is None else share(encoder[0]),
         "decoder_utilisation": None if decoder is None else share(decoder[0]),
         "uncorrected_errors": scaled(asker.ask("nvmlDeviceGetTotalEccErrors", handle, *uncorrected), 1.0),

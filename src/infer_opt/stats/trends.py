@@ -103,7 +103,8 @@ def _misfit(times_s: Sequence[float], values: Sequence[float], at: int) -> float
     centre_x, centre_y = sum(grown) / len(grown), sum(values) / len(values)
     xs, ys = [x - centre_x for x in grown], [y - centre_y for y in values]
     slope = sum(map(mul, xs, ys)) / sum(map(mul, xs, xs))
-    return sum([(y - slope * x) ** 2 for x, y in zip(xs, ys, strict=True)])
+    left = [y - slope * x for x, y in zip(xs, ys, strict=True)]
+    return sum(map(mul, left, left))
 
 
 def time_to_reach(found: Trend, level: float, bound: float) -> Reach | None:

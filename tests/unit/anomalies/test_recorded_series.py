@@ -35,7 +35,7 @@ def recorded(event: str, *, also: Callable[[Values], Mapping[str, float | None]]
                 number=number,
                 at_s=AT_S + clock_s - first_s,
                 clock_s=clock_s,
-                values=values | also(values),
+                values={**values, **also(values)},
                 processes=chosen,
             )
         )

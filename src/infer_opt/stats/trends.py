@@ -104,7 +104,8 @@ def _misfit(times_s: Sequence[float], values: Sequence[float], at: int) -> float
     xs, ys = [x - centre_x for x in grown], [y - centre_y for y in values]
     slope = sum(map(mul, xs, ys)) / sum(map(mul, xs, xs))
     left = [y - slope * x for x, y in zip(xs, ys, strict=True)]
-    return sum(map(mul, left, left))
+    squares: float = sum(map(mul, left, left))
+    return squares
 
 
 def time_to_reach(found: Trend, level: float, bound: float) -> Reach | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from infer_opt.causes import Diagnosis
 from infer_opt.config import Objective, Shape, TrialConfig
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.plans import Plan
@@ -361,7 +362,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """Everything that a tuning found out."""
+    """Everything that a tuning found out. `diagnoses` are of stock, by a short profile of it; () where none was made."""
 
     verdict: TuningVerdict
     reason: str
@@ -380,6 +381,7 @@ class Tuning:
     settings: Mapping[str, Any]
     frontiers: tuple[Frontier, ...] = ()
     plan: Plan | None = None
+    diagnoses: tuple[Diagnosis, ...] = ()
 
 
 class Severity(StrEnum):

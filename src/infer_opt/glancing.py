@@ -1,0 +1,238 @@
+"""A short look at where the time of a model goes: one process, one profile, no intervals. For hints, not for claims.
+
+What a tuning or a longer profile wants to know besides nodes is looked at here too: whether numbers next to zero slow
+nodes down, and what the machine leaves to this process.
+
+`glance` and `flush` run in a process of their own.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from infer_opt.config import SessionOptions
+from infer_opt.diagnoses import Circumstances, FlushedTime
+from infer_opt.errors import EvidenceError
+from infer_opt.facts import MachineFacts
+from infer_opt.machine import cgroup, cpu
+from infer_opt.models.executed_graph import join_nodes, weight_bytes
+from infer_opt.models.feeds import load_feeds
+from infer_opt.models.files import read_model
+from infer_opt.models.lifetimes import memory_course
+from infer_opt.profiles.executed import Key, RuntimeProfile
+from infer_opt.profiles.nodes import MemoryCourse, NodeTimes
+from infer_opt.protocols import Feeds
+from infer_opt.results import Estimate, Placement, Readings
+from infer_opt.runtimes.onnx import OnnxRuntime
+from infer_opt.runtimes.profile_events import read_profile
+
+WARM_CALLS, FEWEST_CALLS, MOST_CALLS = 2, 3, 300
+INPUTS = 16  # that take turns
+NS_A_US = 1000.0
+FLUSH_BLOCKS = 2  # of calls with subnormal numbers as they are and flushed, in turn
+LOOKED_THROUGH = 64_000_000  # bytes of weights, for subnormal values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What one process saw. `nodes` have the median over calls, or their mean where `shapes` differ; no intervals."""
+
+    nodes: tuple[NodeTimes, ...]
+    memory: MemoryCourse
+    runtime_version: str
+    placement: Placement | None
+    profiled_ns: float
+    flushed: tuple[FlushedTime, ...]
+    subnormal_weights: tuple[tuple[str, float], ...]
+
+
+def glance(
+    artefact: Path, options: SessionOptions, feeds: Path, *, seconds: float, is_mixture: bool = False
+) -> Glance:  # fmt: skip
+    """Where the time of a call goes, from about `seconds` of calls.
+
+    Arguments:
+        is_mixture: whether the feeds are of several shapes, which the time of a node is the mean over.
+
+    Raises:
+        ModelError: the model cannot be opened or run, or its profile cannot be read.
+        EvidenceError: no node is executed, or a call has more events than the runtime's profiler keeps.
+    """
+    runtime = OnnxRuntime()
+    inputs = load_feeds(feeds)[:INPUTS]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        graph = folder / "graph.onnx"
+        begin = time.monotonic()
+        # Nodes that run side by side would be seen in another order than the graph is stored in.
+        settled = replace(options, parallel=False)
+        session = runtime.open_profiled(artefact, settled, folder / "profile", graph=graph)
+        placement, opened_s = session.placement, time.monotonic() - begin
+        calls = _call_for(session.run, inputs, seconds=max(0.0, seconds - opened_s))
+        profile = read_profile(session.end_profiling())
+        session.close()
+        given, optimised = read_model(artefact), read_model(graph)
+        subnormal = subnormal_weights(given)
+        left_s = seconds - (time.monotonic() - begin)
+        flushed = flush(artefact, settled, feeds, calls=calls) if subnormal or left_s > 2 * opened_s else ()
+    times = _times(profile)
+    if not times:
+        raise EvidenceError("a call executes no node", hint="there is nothing to profile")
+    nodes = join_nodes(profile.seen, optimised, given)
+    order = [profile.seen[execution.node].key for execution in profile.calls[-1].executions]
+    middle = statistics.fmean if is_mixture else statistics.median
+    spent = {key: middle(found) for key, found in times.items()}
+    total = sum(spent.values())
+    return Glance(
+        nodes=tuple(
+            NodeTimes(
+                node=nodes[key],
+                time=_point(spent[key]),
+                share=spent[key] / total if total else 0.0,
+                executions=float(order.count(key)) or 1.0,
+                first_ns=None,
+                raw_ns=(tuple(round(value) for value in times[key]),),
+            )
+            for key in dict.fromkeys((*order, *times))
+            if key in times
+        ),
+        memory=memory_course(
+            [nodes[key] for key in order],
+            inputs=[value.name for value in optimised.graph.input],
+            outputs=[value.name for value in optimised.graph.output],
+            weight_bytes=weight_bytes(optimised),
+        ),
+        runtime_version=runtime.version(),
+        placement=placement,
+        profiled_ns=statistics.median(call.run_us for call in profile.calls[WARM_CALLS:]) * NS_A_US,
+        flushed=flushed,
+        subnormal_weights=subnormal,
+    )
+
+
+def flush(artefact: Path, options: SessionOptions, feeds: Path, *, calls: int) -> tuple[FlushedTime, ...]:
+    """What each node takes with subnormal numbers as they are, and with them taken for zero: `calls` of each, in turn.
+
+    Raises:
+        ModelError: the model cannot be opened or run, or its profile cannot be read.
+    """
+    inputs = load_feeds(feeds)[:INPUTS]
+    found: dict[bool, dict[str, list[float]]] = {False: {}, True: {}}
+    for _ in range(FLUSH_BLOCKS):
+        for flushes in found:
+            for name, values in _profiled(artefact, replace(options, flush_denormals=flushes), inputs, calls).items():
+                found[flushes].setdefault(name, []).extend(values)
+    return tuple(
+        FlushedTime(
+            node=name, plain_ns=statistics.median(values), flushed_ns=statistics.median(found[True].get(name, values))
+        )
+        for name, values in found[False].items()
+    )
+
+
+def _profiled(
+    artefact: Path, options: SessionOptions, inputs: Sequence[Feeds], calls: int
+) -> Mapping[str, list[float]]:  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        session = OnnxRuntime().open_profiled(artefact, options, Path(name) / "profile")
+        for number in range(WARM_CALLS + calls):
+            session.run(inputs[number % len(inputs)])
+        profile = read_profile(session.end_profiling())
+        session.close()
+    names = {one.key: one.name for one in profile.seen}
+    return {names[key]: values for key, values in _times(profile).items()}
+
+
+def _call_for(run, inputs: Sequence[Feeds], *, seconds: float) -> int:  # type: ignore[no-untyped-def]
+    """How many calls were made, besides those that warm up."""
+    end = time.monotonic() + seconds
+    for number in range(WARM_CALLS):
+        run(inputs[number % len(inputs)])
+    calls = 0
+    while calls < FEWEST_CALLS or (calls < MOST_CALLS and time.monotonic() < end):
+        run(inputs[calls % len(inputs)])
+        calls += 1
+    return calls
+
+
+def _times(profile: RuntimeProfile) -> dict[Key, list[float]]:
+    """Node -> what it took itself in each call after the first ones, in ns, all its executions added up."""
+    calls = profile.calls[WARM_CALLS:]
+    times: dict[Key, list[float]] = {}
+    for number, call in enumerate(calls):
+        for execution in call.executions:
+            values = times.setdefault(profile.seen[execution.node].key, [0.0] * len(calls))
+            values[number] += execution.own_us * NS_A_US
+    return times
+
+
+def subnormal_weights(model) -> tuple[tuple[str, float], ...]:  # type: ignore[no-untyped-def]
+    """The weights in the file that hold values next to zero (not zero itself), and the share of them.
+
+    External data is not looked at, and no more than 64 MB.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    found, seen = [], 0
+    for tensor in model.graph.initializer:
+        is_float = tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE)
+        if not is_float or tensor.data_location == TensorProto.EXTERNAL:
+            continue
+        seen += tensor.ByteSize()
+        if seen > LOOKED_THROUGH:
+            break
+        share = share_subnormal(numpy_helper.to_array(tensor))
+        if share > 0:
+            found.append((tensor.name, share))
+    return tuple(found)
+
+
+def share_subnormal(values: np.ndarray) -> float:  # type: ignore[type-arg]
+    """The share of values that are not zero, but smaller than the smallest normal number of their type."""
+    if not values.size:
+        return 0.0
+    sizes = np.abs(values)
+    return float(np.count_nonzero((sizes > 0) & (sizes < np.finfo(values.dtype).tiny)) / values.size)
+
+
+def circumstances(
+    machine: MachineFacts, options: SessionOptions, *, seen: Glance | None = None, readings: Readings | None = None,
+    before: cgroup.Throttling | None = None, wall_ns: float = 0.0,
+) -> Circumstances:  # fmt: skip
+    """What the machine leaves to a session, and what was seen besides a profile.
+
+    Arguments:
+        before: the control group's counters when the model began to run, `wall_ns` before now.
+    """
+    after = cgroup.throttling() if before is not None else None
+    threads = options.intra_threads or machine.physical_cores
+    held = periods = None
+    share = None
+    if before is not None and after is not None and wall_ns > 0:
+        periods = after.periods - before.periods
+        held = after.throttled_periods - before.throttled_periods
+        # Each thread that is held back counts.
+        share = (after.throttled_ns - before.throttled_ns) / wall_ns / threads
+    return Circumstances(
+        threads=threads,
+        allowed_cores=cpu.allowed_cores(),
+        quota=cgroup.cpu_quota(),
+        periods=periods,
+        throttled_periods=held,
+        throttled_share=share,
+        cores_after=None if readings is None else readings.cpu_cores_after,
+        has_vnni=cpu.has_vnni(machine.isa),
+        shapes=() if readings is None else readings.shapes,
+        flushed=() if seen is None else seen.flushed,
+        subnormal_weights=() if seen is None else seen.subnormal_weights,
+    )
+
+
+def _point(value: float) -> Estimate:
+    return Estimate(value=value, low=value, high=value)

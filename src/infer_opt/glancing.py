@@ -3,18 +3,20 @@
 What a tuning or a longer profile wants to know besides nodes is looked at here too: whether numbers next to zero slow
 nodes down, and what the machine leaves to this process.
 
-`glance` and `flush` run in a process of their own.
+`glance` runs in a process of its own, and a fresh one each time: a session that takes subnormal numbers for zero tells
+its process so, and sessions after it inherit that.
 """
 
-import os
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from infer_opt.config import SessionOptions
 from infer_opt.diagnoses import Circumstances, FlushedTime
@@ -27,7 +29,7 @@ from infer_opt.models.files import read_model
 from infer_opt.models.lifetimes import memory_course
 from infer_opt.profiles.executed import Key, RuntimeProfile
 from infer_opt.profiles.nodes import MemoryCourse, NodeTimes
-from infer_opt.protocols import Feeds
+from infer_opt.protocols import Feeds, Session
 from infer_opt.results import Estimate, Placement, Readings
 from infer_opt.runtimes.onnx import OnnxRuntime
 from infer_opt.runtimes.profile_events import read_profile
@@ -35,7 +37,6 @@ from infer_opt.runtimes.profile_events import read_profile
 WARM_CALLS, FEWEST_CALLS, MOST_CALLS = 2, 3, 300
 INPUTS = 16  # that take turns
 NS_A_US = 1000.0
-FLUSH_BLOCKS = 2  # of calls with subnormal numbers as they are and flushed, in turn
 LOOKED_THROUGH = 64_000_000  # bytes of weights, for subnormal values
 
 
@@ -48,7 +49,6 @@ class Glance:
     runtime_version: str
     placement: Placement | None
     profiled_ns: float
-    flushed: tuple[FlushedTime, ...]
     subnormal_weights: tuple[tuple[str, float], ...]
 
 
@@ -74,13 +74,11 @@ def glance(
         settled = replace(options, parallel=False)
         session = runtime.open_profiled(artefact, settled, folder / "profile", graph=graph)
         placement, opened_s = session.placement, time.monotonic() - begin
-        calls = _call_for(session.run, inputs, seconds=max(0.0, seconds - opened_s))
+        _call_for(session, inputs, seconds=max(0.0, seconds - opened_s))
         profile = read_profile(session.end_profiling())
         session.close()
         given, optimised = read_model(artefact), read_model(graph)
         subnormal = subnormal_weights(given)
-        left_s = seconds - (time.monotonic() - begin)
-        flushed = flush(artefact, settled, feeds, calls=calls) if subnormal or left_s > 2 * opened_s else ()
     times = _times(profile)
     if not times:
         raise EvidenceError("a call executes no node", hint="there is nothing to profile")
@@ -111,54 +109,29 @@ def glance(
         runtime_version=runtime.version(),
         placement=placement,
         profiled_ns=statistics.median(call.run_us for call in profile.calls[WARM_CALLS:]) * NS_A_US,
-        flushed=flushed,
         subnormal_weights=subnormal,
     )
 
 
-def flush(artefact: Path, options: SessionOptions, feeds: Path, *, calls: int) -> tuple[FlushedTime, ...]:
-    """What each node takes with subnormal numbers as they are, and with them taken for zero: `calls` of each, in turn.
-
-    Raises:
-        ModelError: the model cannot be opened or run, or its profile cannot be read.
-    """
-    inputs = load_feeds(feeds)[:INPUTS]
-    found: dict[bool, dict[str, list[float]]] = {False: {}, True: {}}
-    for _ in range(FLUSH_BLOCKS):
-        for flushes in found:
-            for name, values in _profiled(artefact, replace(options, flush_denormals=flushes), inputs, calls).items():
-                found[flushes].setdefault(name, []).extend(values)
+def flushed_times(plain: Glance, flushed: Glance) -> tuple[FlushedTime, ...]:
+    """What each node takes where numbers are as they are, and in a process that takes subnormal ones for zero."""
+    other = {one.node.name: one.time.value for one in flushed.nodes}
     return tuple(
-        FlushedTime(
-            node=name, plain_ns=statistics.median(values), flushed_ns=statistics.median(found[True].get(name, values))
-        )
-        for name, values in found[False].items()
+        FlushedTime(node=one.node.name, plain_ns=one.time.value, flushed_ns=other[one.node.name])
+        for one in plain.nodes
+        if one.node.name in other
     )
 
 
-def _profiled(
-    artefact: Path, options: SessionOptions, inputs: Sequence[Feeds], calls: int
-) -> Mapping[str, list[float]]:  # fmt: skip
-    with tempfile.TemporaryDirectory() as name:
-        session = OnnxRuntime().open_profiled(artefact, options, Path(name) / "profile")
-        for number in range(WARM_CALLS + calls):
-            session.run(inputs[number % len(inputs)])
-        profile = read_profile(session.end_profiling())
-        session.close()
-    names = {one.key: one.name for one in profile.seen}
-    return {names[key]: values for key, values in _times(profile).items()}
-
-
-def _call_for(run, inputs: Sequence[Feeds], *, seconds: float) -> int:  # type: ignore[no-untyped-def]
-    """How many calls were made, besides those that warm up."""
+def _call_for(session: Session, inputs: Sequence[Feeds], *, seconds: float) -> None:
+    """Calls that warm up, and then calls for so long, but a few at least."""
     end = time.monotonic() + seconds
     for number in range(WARM_CALLS):
-        run(inputs[number % len(inputs)])
+        session.run(inputs[number % len(inputs)])
     calls = 0
     while calls < FEWEST_CALLS or (calls < MOST_CALLS and time.monotonic() < end):
-        run(inputs[calls % len(inputs)])
+        session.run(inputs[calls % len(inputs)])
         calls += 1
-    return calls
 
 
 def _times(profile: RuntimeProfile) -> dict[Key, list[float]]:
@@ -172,13 +145,11 @@ def _times(profile: RuntimeProfile) -> dict[Key, list[float]]:
     return times
 
 
-def subnormal_weights(model) -> tuple[tuple[str, float], ...]:  # type: ignore[no-untyped-def]
+def subnormal_weights(model: ModelProto) -> tuple[tuple[str, float], ...]:
     """The weights in the file that hold values next to zero (not zero itself), and the share of them.
 
     External data is not looked at, and no more than 64 MB.
     """
-    from onnx import TensorProto, numpy_helper
-
     found, seen = [], 0
     for tensor in model.graph.initializer:
         is_float = tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE)
@@ -193,7 +164,7 @@ def subnormal_weights(model) -> tuple[tuple[str, float], ...]:  # type: ignore[n
     return tuple(found)
 
 
-def share_subnormal(values: np.ndarray) -> float:  # type: ignore[type-arg]
+def share_subnormal(values: npt.NDArray[np.floating]) -> float:
     """The share of values that are not zero, but smaller than the smallest normal number of their type."""
     if not values.size:
         return 0.0
@@ -202,8 +173,8 @@ def share_subnormal(values: np.ndarray) -> float:  # type: ignore[type-arg]
 
 
 def circumstances(
-    machine: MachineFacts, options: SessionOptions, *, seen: Glance | None = None, readings: Readings | None = None,
-    before: cgroup.Throttling | None = None, wall_ns: float = 0.0,
+    machine: MachineFacts, options: SessionOptions, *, seen: Glance | None = None, flushed: Glance | None = None,
+    readings: Readings | None = None, before: cgroup.Throttling | None = None, wall_ns: float = 0.0,
 ) -> Circumstances:  # fmt: skip
     """What the machine leaves to a session, and what was seen besides a profile.
 
@@ -229,7 +200,7 @@ def circumstances(
         cores_after=None if readings is None else readings.cpu_cores_after,
         has_vnni=cpu.has_vnni(machine.isa),
         shapes=() if readings is None else readings.shapes,
-        flushed=() if seen is None else seen.flushed,
+        flushed=() if seen is None or flushed is None else flushed_times(seen, flushed),
         subnormal_weights=() if seen is None else seen.subnormal_weights,
     )
 

@@ -350,7 +350,8 @@ class Search:
 
     `earlier` counts the trials of earlier tunings that guided it. `chance_left` is the probability that an unscreened
     configuration is more than 1 % faster than the best screened one, as the strategy's model sees it: no more than
-    that, and None where the strategy has none.
+    that, and None where the strategy has none. `suspected` are the knobs, by the names of their fields, whose
+    configurations a diagnosis of stock put first.
     """
 
     strategy: str
@@ -358,11 +359,12 @@ class Search:
     screened: int
     earlier: int = 0
     chance_left: float | None = None
+    suspected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """Everything that a tuning found out. `diagnoses` are of stock, by a short profile of it; () where none was made."""
+    """Everything that a tuning found out. `diagnoses` are of stock, by a short profile; () where none was made."""
 
     verdict: TuningVerdict
     reason: str

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from infer_opt.causes import Diagnosis
-from infer_opt.config import TrialConfig
+from infer_opt.config import SessionOptions, TrialConfig
 from infer_opt.diagnoses import diagnose
 from infer_opt.errors import InferOptError
 from infer_opt.glancing import Glance, circumstances
@@ -35,26 +36,35 @@ def suspect(rig: Rig, stock: TrialResult, *, seconds: float, open_s: float) -> t
         return ()
     before, began = throttling(), time.monotonic_ns()
     try:
-        seen: Glance = run_task(
-            "infer_opt.glancing:glance",
-            rig.model,
-            config.options,
-            rig.feeds[config.batch],
-            seconds=seconds,
-            is_mixture=bool(rig.workload.shapes),
-            timeout_s=rig.timeout_s,
-        )
+        seen = _glance(rig, config, config.options, seconds=seconds)
+        # A second process takes as long again: only where the weights give reason to.
+        flushes = replace(config.options, flush_denormals=True)
+        flushed = _glance(rig, config, flushes, seconds=seconds) if seen.subnormal_weights else None
     except InferOptError:
         return ()
     around = circumstances(
         rig.machine,
         config.options,
         seen=seen,
+        flushed=flushed,
         readings=stock.readings,
         before=before,
         wall_ns=time.monotonic_ns() - began,
     )
     return diagnose(_profile(rig, stock, seen), around)
+
+
+def _glance(rig: Rig, config: TrialConfig, options: SessionOptions, *, seconds: float) -> Glance:
+    seen: Glance = run_task(
+        "infer_opt.glancing:glance",
+        rig.model,
+        options,
+        rig.feeds[config.batch],
+        seconds=seconds,
+        is_mixture=bool(rig.workload.shapes),
+        timeout_s=rig.timeout_s,
+    )
+    return seen
 
 
 def _profile(rig: Rig, stock: TrialResult, seen: Glance) -> Profile:

@@ -23,8 +23,8 @@ from infer_opt.results import Caution, Frontier, Note, Progress, Search, Trial, 
 from infer_opt.rig import Rig
 from infer_opt.screening import costs_of, screen
 from infer_opt.search.knee import open_search
+from infer_opt.search.promise import offered_knobs, suspected_knobs
 from infer_opt.search.quiet import stock_levels
-from infer_opt.search.promise import suspected_knobs
 from infer_opt.search.space import candidates
 from infer_opt.search.strategies import Problem, open_strategy
 from infer_opt.search.surroundings import stock
@@ -271,6 +271,7 @@ def _screen(errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budge
         screened=len(trials),
         earlier=len(problem.earlier) if errand.strategy in GUIDED else 0,
         chance_left=strategy.chance_left,
+        suspected=offered_knobs(setup.surroundings.suspected, space, problem.stock),
     )
     promising = strategy.promising(trials, most=errand.preset.entrants)
     return Screened(trials=trials, promising=promising, search=search)

@@ -12,7 +12,9 @@ INT8_OPERATORS = frozenset({
     "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "DynamicQuantizeMatMul", "MatMulIntegerToFloat",
     "QGemm", "QAttention", "DynamicQuantizeLSTM", "QLinearAveragePool", "QLinearGlobalAveragePool",
 })  # fmt: skip
-SLOWER = 1.5  # times what a node takes with subnormal numbers flushed: beyond what two timings differ by
+# Times what a node takes with subnormal numbers taken for zero. Two processes may differ by 1.6, by the core that each
+# was started on; arithmetic on such numbers is slower by ten times and more.
+SLOWER = 2.0
 MANY_SUBNORMAL = 0.01  # of a weight's values
 
 
@@ -20,7 +22,7 @@ def unfolded_qdq(case: Case) -> Diagnosis | None:
     """Conversions to and from 8 bits around operators that compute in float all the same."""
     found = [index for index in range(len(case.nodes)) if _is_between_floats(case, index)]
     spent_ns = case.spent_ns(found)
-    gain_ns = spent_ns + case.between_ns * len(found) / len(case.nodes)
+    gain_ns = spent_ns + case.between_ns * len(found)
     if not found or not case.is_worth(gain_ns):
         return None
     weights = [index for index in found if _is_of_a_weight(case.nodes[index])]

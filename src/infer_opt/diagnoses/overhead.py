@@ -12,6 +12,12 @@ from infer_opt.results import ShapeReadings
 
 NEAR_LAUNCH = 3.0  # times the smallest node: up to there, a node is mostly being started
 FEWEST_TINY = 12  # of so few nodes, hardly one can be saved
+# What remains a node of its own, whatever is done within it.
+LASTING = frozenset({
+    "MatMul", "Gemm", "FusedMatMul", "FusedGemm", "MatMulNBits", "MatMulInteger", "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat", "QLinearMatMul", "QGemm", "Conv", "ConvTranspose", "FusedConv", "QLinearConv",
+    "ConvInteger", "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention", "Loop", "If", "Scan",
+})  # fmt: skip
 LAUNCH_SHARE = 0.5  # of a call: what is bound by something spends most of its time there
 FEWEST_KERNELS = 20
 SHAPE_SOURCES = frozenset({"Shape", "Size"})
@@ -29,12 +35,9 @@ def _launches(case: Case) -> Diagnosis | None:
     tiny = [index for index in range(len(case.nodes)) if _is_tiny(case, index)]
     if case.launch_ns is None or len(tiny) < FEWEST_TINY:
         return None
-    between_ns = case.between_ns / len(case.nodes)
-    total_ns = case.spent_ns(tiny) + between_ns * len(tiny)
-    # As if each run of tiny nodes became one, which takes what the longest of them takes.
-    runs = _runs(tiny)
-    gain_ns = sum(case.spent_ns(run) - max(case.spent_ns([index]) for index in run) for run in runs)
-    gain_ns += between_ns * (len(tiny) - len(runs))
+    total_ns = case.spent_ns(tiny) + case.between_ns * len(tiny)
+    saved = [index for run in _runs(tiny) for index in _fusible(case, run)]
+    gain_ns = case.spent_ns(saved) + case.between_ns * len(saved)
     if case.share(total_ns) < LAUNCH_SHARE or not case.is_worth(gain_ns):
         return None
     return Diagnosis(
@@ -43,8 +46,8 @@ def _launches(case: Case) -> Diagnosis | None:
         evidence=(
             f"{len(tiny):,} of {count(len(case.nodes), 'node')} take no more than {NEAR_LAUNCH:g} times what starting "
             f"one takes ({duration(case.launch_ns)})",
-            f"together {duration(total_ns)} of {duration(case.latency_ns)} ({percent(case.share(total_ns))}), "
-            f"{duration(between_ns * len(tiny))} of it between nodes",
+            f"with what passes between them, {duration(total_ns)} of {duration(case.latency_ns)} "
+            f"({percent(case.share(total_ns))})",
         ),
         action="Use one thread (intra_op_num_threads = 1), let nodes be fused (infer-opt tune tries fusions and, with "
         "the extra graph, rewriters), or answer more items a call (--batch).",
@@ -65,6 +68,15 @@ def _runs(indices: list[int]) -> list[list[int]]:
     """Neighbours in the order of execution, together."""
     grouped = itertools.groupby(enumerate(indices), key=lambda pair: pair[1] - pair[0])
     return [[index for _, index in group] for _, group in grouped]
+
+
+def _fusible(case: Case, run: list[int]) -> list[int]:
+    """Of neighbours, those that could be done within others: all but products and the like, or but the longest."""
+    others = [index for index in run if case.wiring.operator(index) not in LASTING]
+    if len(others) < len(run):
+        return others
+    longest = max(run, key=lambda index: case.spent_ns([index]))
+    return [index for index in run if index != longest]
 
 
 def _kernels(case: Case) -> Diagnosis | None:
@@ -92,7 +104,7 @@ def _kernels(case: Case) -> Diagnosis | None:
 def dynamic_shapes(case: Case) -> Diagnosis | None:
     """Sizes are computed again in every call, or a size that is met for the first time costs extra."""
     sizing = _shape_arithmetic(case)
-    gain_ns = case.spent_ns(sizing) + case.between_ns * len(sizing) / len(case.nodes)
+    gain_ns = case.spent_ns(sizing) + case.between_ns * len(sizing)
     seen = [one for one in case.around.shapes[1:] if _excess_ns(one) > (FIRST_SEEN - 1.0) * (one.median_ns or 0.0)]
     extra_ns = statistics.fmean(_excess_ns(one) for one in seen) if seen else 0.0
     is_costly = bool(sizing) and case.is_worth(gain_ns)

@@ -57,7 +57,7 @@ def _unfused(case: Case, kind: Kind) -> Diagnosis | None:
     kept = {index for pattern in patterns for index in pattern.kept}
     saved = [index for index in members if index not in kept]
     # What is kept does its work all the same; the others' passes over the data, and their starts, are saved.
-    gain_ns = case.spent_ns(saved) + case.between_ns * len(saved) / len(case.nodes)
+    gain_ns = case.spent_ns(saved) + case.between_ns * len(saved)
     if not patterns or not case.is_worth(gain_ns):
         return None
     spent_ns = case.spent_ns(members)

@@ -21,6 +21,11 @@ def suspected_knobs(diagnoses: Iterable[Diagnosis], objective: Objective) -> tup
     return tuple(dict.fromkeys(knobs))
 
 
+def offered_knobs(knobs: Iterable[str], configs: Sequence[TrialConfig], stock: TrialConfig) -> tuple[str, ...]:
+    """Those of the knobs that one of the configurations sets: the others had nothing to put first."""
+    return tuple(knob for knob in knobs if any(sets(config, knob, stock) for config in configs))
+
+
 def _matters(diagnosis: Diagnosis, objective: Objective) -> bool:
     if objective is Objective.MEMORY:
         return False

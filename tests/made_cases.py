@@ -24,9 +24,10 @@ class Graph:
         self._dtypes: dict[str, str] = {}
         self.nodes: list[NodeTimes] = []
 
-    def typed(self, dtype: str, *names: str) -> None:
-        """Tensors of another type than float32."""
+    def typed(self, dtype: str, *names: str, shape: Shape | None = None) -> None:
+        """Tensors of another type than float32, or of another shape."""
         self._dtypes |= dict.fromkeys(names, dtype)
+        self._shapes |= {} if shape is None else dict.fromkeys(names, shape)
 
     def add(self, operator: str, reads: str, writes: str, *, us: float = 10.0, **changes: Any) -> str:
         """A node that reads and writes the tensors of these names, separated by blanks."""

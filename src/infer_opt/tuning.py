@@ -202,7 +202,7 @@ def _suspect(
     diagnoses = notebook.diagnoses
     if diagnoses is None:
         seconds = min(PROFILE_S, PROFILE_SHARE * budget.total_s)
-        show(Progress(stage="profile", detail="where the time of stock goes"))
+        show(Progress(stage="look", detail="where the time of stock goes"))
         diagnoses = suspect(setup.rig, base.result, seconds=min(seconds, budget.left_s), open_s=base.setup_s)
         notebook.store.save_rounds(notebook.id, PROFILE, 0, diagnoses_record(diagnoses))
     knobs = suspected_knobs(diagnoses, errand.request.objective)

@@ -9,7 +9,6 @@ from infer_opt.results import Progress
 TITLES = {
     "inspect": "Inspecting",
     "stock": "Measuring stock",
-    "profile": "Profiling stock",
     "precision": "Trying layers",
     "screen": "Screening",
     "race": "Racing",

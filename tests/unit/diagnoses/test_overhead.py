@@ -79,7 +79,7 @@ def test_a_gpu_that_waits_for_its_kernels_is_bound_by_launches() -> None:
 
 def with_sizes(*, us: float) -> Graph:
     graph = products(us=100.0)
-    graph.typed("int64", "s", "g", "c")
+    graph.typed("int64", "s", "g", "c", shape=(3,))
     graph.add("Shape", "x", "s", us=us)
     graph.add("Gather", "s w9", "g", us=us)
     graph.add("Concat", "g w8", "c", us=us)

@@ -5,9 +5,10 @@ import math
 from infer_opt.causes import Cause, Diagnosis
 from infer_opt.config import Spin
 from infer_opt.diagnoses.case import WORTH, Case
-from infer_opt.diagnoses.wording import count, number, percent
+from infer_opt.diagnoses.wording import count, duration, number, percent
 
-BUSY_AFTER = 0.25  # cores, on the mean of the 200 ms after a call: more than an idle process shows
+BUSY_AFTER = 0.05  # cores, on the mean of the 200 ms after a call: 10 ms of one. An idle process shows a tenth of that
+REST_MS = 200
 FEWEST_PERIODS = 5  # of a quota, to say how many of them used it up
 
 
@@ -66,8 +67,11 @@ def spinning(case: Case) -> Diagnosis | None:
         return None
     return Diagnosis(
         cause=Cause.SPINNING,
-        what="After a call its threads go on spinning: whatever else runs on this machine lacks those cores.",
-        evidence=(f"{count_of_cores(after)} busy on average in the 200 ms after a call",),
+        what="After a call its threads go on spinning: whatever else runs on this machine lacks those cores meanwhile.",
+        evidence=(
+            f"after a call of {duration(case.latency_ns)}, {number(after * REST_MS)} ms of a core are spent on waiting "
+            "for the next one",
+        ),
         action="Where the machine is shared, set session.intra_op.allow_spinning = 0, or "
         "session.force_spinning_stop = 1, which ends it with the call (infer-opt tune tries both).",
         knobs=("spin",),

@@ -15,6 +15,7 @@ NS_A_US = 1000
 LEAST_NS = 100.0  # of a node: less than that is beyond a clock of microseconds
 LEFT_OVER = 0.05  # of the latency: what needs no explanation
 PRECISION = 0.02  # half-width of the latency's interval
+_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns"))
 COPY_NODES = frozenset({"MemcpyToHost", "MemcpyFromHost"})
 
 
@@ -108,7 +109,7 @@ def _typical_us(times_us: Sequence[float]) -> float:
     executed = [us for us in times_us if us > 0.0]
     if not executed:
         return 0.0
-    return len(executed) / len(times_us) * statistics.median_grouped(executed, interval=1.0)
+    return len(executed) / len(times_us) * float(statistics.median_grouped(executed, interval=1.0))
 
 
 def _from_key(key: Key) -> Node:
@@ -259,4 +260,5 @@ def _bytes(values: Iterable[int | None]) -> int | None:
 def _us(value_ns: float | None) -> str:
     if value_ns is None:
         return "n/a"
-    return f"{value_ns / 1e6:.3g} ms" if value_ns >= 1e6 else f"{value_ns / 1e3:.3g} µs"
+    scale, unit = next((scale, unit) for scale, unit in _UNITS if value_ns >= scale or scale == 1)
+    return f"{value_ns / scale:.3g} {unit}"

@@ -81,13 +81,7 @@ def _answer(profile: Profile) -> list[str]:
         f"{'es' * (profile.processes != 1)}; the first one {duration(call.first_ns)}, after {duration(call.open_ns)} "
         "for opening."
     )
-    executions = sum(one.executions for one in profile.nodes)
-    lines.append(
-        (f"Its {len(profile.nodes):,} nodes add up to" if len(profile.nodes) > 1 else "Its node takes")
-        + f" {duration(call.nodes_ns)}"
-        + (f", in {number(executions)} executions" if round(executions) != len(profile.nodes) else "")
-        + f"; {duration(call.profiler_ns)} that the profiler adds to each were taken off." * bool(call.profiler_ns)
-    )
+    lines.append(f"{_nodes(profile)}.")
     if call.unaccounted is not None:
         lines.append(f"{call.unaccounted[0].upper()}{call.unaccounted[1:]}.")
     if profile.device is not None:
@@ -107,6 +101,17 @@ def _answer(profile: Profile) -> list[str]:
     return [
         *lines, f"{what} with ONNX Runtime {profile.runtime_version} on {sentences.machine_sentence(profile.machine)}."
     ]  # fmt: skip
+
+
+def _nodes(profile: Profile) -> str:
+    """How many nodes there are, what they add up to, and what was taken off for the profiler."""
+    count, runs = len(profile.nodes), sum(one.executions for one in profile.nodes)
+    text = f"Its {count:,} nodes are" if count > 1 else "Its node is"
+    text += " executed once" if count == 1 and runs == 1 else f" executed {_runs(runs)} times"
+    if profile.call.unaccounted is None:
+        text += f" and {'add up to' if count > 1 else 'takes'} {duration(profile.call.nodes_ns)}"
+    added = profile.call.profiler_ns
+    return text + (f"; {duration(added)} that the profiler adds each time are taken off" if added else "")
 
 
 def _with_interval(time: Estimate) -> str:
@@ -155,9 +160,13 @@ def _figures(group: Group) -> list[str]:
         _time(group.time),
         percent(group.share),
         _bar(group.share),
-        f"{round(runs):,}" if abs(runs - round(runs)) < 0.01 else number(runs),
+        _runs(runs),
         group.providers,
     ]
+
+
+def _runs(runs: float) -> str:
+    return f"{round(runs):,}" if abs(runs - round(runs)) < 0.01 else number(runs)
 
 
 def _time(time: Estimate) -> str:

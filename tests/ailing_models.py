@@ -27,7 +27,7 @@ class Builder:
         return name
 
     def weight(self, *shape: int, scale: float = 0.02) -> str:
-        return self.constant((self._random.standard_normal(shape) * scale).astype(np.float32))
+        return self.constant(self._random.standard_normal(shape, dtype=np.float32) * np.float32(scale))
 
     def constant(self, values: Any, dtype: Any = None) -> str:
         name = f"w{len(self._weights)}"
@@ -68,8 +68,8 @@ def tiny_nodes(count: int = 60) -> onnx.ModelProto:
     return build.model(here)
 
 
-def heavy_weights(*, rows: int | str = "N", width: int = 2048, layers: int = 3) -> onnx.ModelProto:
-    """Products with 17 MB of weights each."""
+def heavy_weights(*, rows: int | str = "N", width: int = 1792, layers: int = 2) -> onnx.ModelProto:
+    """Products with 13 MB of weights each."""
     build = Builder()
     here = build.input("x", (rows, width))
     for _ in range(layers):

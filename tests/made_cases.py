@@ -44,7 +44,7 @@ class Graph:
                 share=0.0,
                 executions=1.0,
                 first_ns=None,
-                raw_ns=(),
+                raw_ns=((round(us * US),) * 3,),
             )
         )
         return writes.split()[0]

@@ -5,7 +5,7 @@ import statistics
 
 from infer_opt.causes import Cause, Diagnosis
 from infer_opt.diagnoses.case import Case
-from infer_opt.diagnoses.wiring import computed, is_of_sizes
+from infer_opt.diagnoses.wiring import computed
 from infer_opt.diagnoses.wording import count, duration, percent, some
 from infer_opt.profiles.roofline import Bound
 from infer_opt.results import ShapeReadings
@@ -113,7 +113,7 @@ def dynamic_shapes(case: Case) -> Diagnosis | None:
     evidence = []
     if is_costly:
         evidence.append(
-            f"{count(len(sizing), 'node')} compute sizes in every call "
+            f"{count(len(sizing), 'node')} compute nothing but what follows from sizes in every call "
             f"({some(case.wiring.operator(index) for index in sizing)}): {duration(gain_ns)}, "
             f"{percent(case.share(gain_ns))} of it"
         )
@@ -140,14 +140,13 @@ def _excess_ns(seen: ShapeReadings) -> float:
 
 
 def _shape_arithmetic(case: Case) -> list[int]:
-    """Shape itself, and what is computed of nothing but sizes."""
+    """Shape itself, and what follows from nothing but sizes, data among it: with fixed shapes all of it is constant."""
     sizes: set[str] = set()
     found = []
     for index, node in enumerate(case.nodes):
         reads = computed(node)
-        follows = node.operator in SHAPE_SOURCES or (reads and all(tensor.name in sizes for tensor in reads))
-        if follows and is_of_sizes(node):
-            sizes |= {tensor.name for tensor in node.outputs}
+        if node.operator in SHAPE_SOURCES or (reads and all(tensor.name in sizes for tensor in reads)):
+            sizes |= {tensor.name for tensor in node.outputs if tensor.name}
             found.append(index)
     return found
 

@@ -17,8 +17,8 @@ _NODES_SHOWN = 4
 def table(diagnoses: Sequence[Diagnosis], *, latency_ns: float, width: int = 120) -> list[str]:
     """Lines of at most `width`, the title first. `latency_ns` is what a call takes, which gains are shares of."""
     if not diagnoses:
-        return [NOTHING]
-    lines = [TITLE]
+        return wrapped(NOTHING, width)
+    lines = wrapped(TITLE, width)
     for number, one in enumerate(diagnoses, start=1):
         lines += wrapped(f"{number:>2}. {one.cause}: {gain(one, latency_ns)}", width, indent="    ")
         lines += _indented(one.what, width)

@@ -99,6 +99,20 @@ def test_sizes_that_are_worked_out_in_every_call_are_found_from_shape_on() -> No
     assert diagnosis.knobs == ("fixed_shapes", "buckets")
 
 
+def test_data_that_follows_from_sizes_alone_is_worked_out_in_vain_too() -> None:
+    graph = products(us=10.0)
+    graph.typed("int64", "s", shape=(2,))
+    graph.add("Shape", "x", "s", us=1.0)
+    graph.add("ConstantOfShape", "s", "ones", us=20.0)
+    graph.add("Sin", "ones", "positions", us=50.0)
+    graph.add("Add", "h2 positions", "y", us=5.0)
+
+    diagnosis = found(Cause.DYNAMIC_SHAPES, graph.profile())
+
+    assert diagnosis is not None
+    assert diagnosis.nodes == ("shape3", "constantofshape4", "sin5")
+
+
 def test_sizes_that_take_no_time_are_no_finding() -> None:
     assert found(Cause.DYNAMIC_SHAPES, with_sizes(us=1.0).profile()) is None
 

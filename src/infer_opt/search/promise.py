@@ -8,7 +8,9 @@ from infer_opt.causes import Cause, Diagnosis
 from infer_opt.config import Objective, SessionOptions, TrialConfig
 from infer_opt.recipes import GraphLevel
 
-AHEAD = 2  # suspected ones for each of the others: nobody is tried much later than without a diagnosis
+# Suspected ones for each of the others. On recorded spaces more would do as well (benchmarks/suspicion.py), but where
+# all recipes of a kind turn out wrong, a short screen must have tried something else.
+AHEAD = 3
 # What matters although no time of a call is to be won by it.
 CERTAIN = frozenset({Cause.OVERSUBSCRIBED, Cause.CPU_QUOTA})
 # A batch is climbed to its knee, not taken in order.
@@ -36,7 +38,7 @@ def _matters(diagnosis: Diagnosis, objective: Objective) -> bool:
 
 
 def suspected_first(configs: Sequence[TrialConfig], knobs: Sequence[str], stock: TrialConfig) -> list[TrialConfig]:
-    """Two that set one of the knobs, then one of the others, and so on; either kind in the order that it had.
+    """Three that set one of the knobs, then one of the others, and so on; either kind in the order that it had.
 
     Single changes and combinations stay apart.
     """

@@ -36,7 +36,7 @@ def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[Trial
     """Every configuration worth a trial besides stock, the likeliest first, none twice.
 
     First, by turns, each session option on the graph as given and each recipe with stock settings; then the two
-    crossed, for the neighbours of whatever proves good. Of each, those that a diagnosis of stock suspects come up twice
+    crossed, for the neighbours of whatever proves good. Of each, those that a diagnosis of stock suspects come up three times
     as often as others. A `wide` space goes on with the options crossed among themselves, as many knobs as stay within
     2,000 configurations a batch size: too many to try, for a search that has a model.
     """

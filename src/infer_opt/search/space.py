@@ -36,8 +36,8 @@ def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[Trial
     """Every configuration worth a trial besides stock, the likeliest first, none twice.
 
     First, by turns, each session option on the graph as given and each recipe with stock settings; then the two
-    crossed, for the neighbours of whatever proves good. Of each, those that a diagnosis of stock suspects come up three times
-    as often as others. A `wide` space goes on with the options crossed among themselves, as many knobs as stay within
+    crossed, for the neighbours of whatever proves good. Of either, three that a diagnosis of stock suspects come before
+    one of the others. A `wide` space goes on with the options crossed among themselves, as many knobs as stay within
     2,000 configurations a batch size: too many to try, for a search that has a model.
     """
     usual = _usual(surroundings)

@@ -9,7 +9,8 @@ from infer_opt import suspecting
 from infer_opt.causes import Cause, Diagnosis
 from infer_opt.config import NATIVE, SessionOptions, TrialConfig
 from infer_opt.errors import ModelError
-from infer_opt.glancing import Glance
+from infer_opt.glancing import Glance, circumstances
+from infer_opt.machine import cgroup
 from infer_opt.machine.cgroup import Throttling
 from infer_opt.profiles.nodes import MemoryCourse, NodeTimes
 from infer_opt.suspecting import LEAST_S, diagnoses_from, diagnoses_record, suspect
@@ -92,14 +93,12 @@ def test_subnormal_weights_are_a_reason_for_a_second_look(monkeypatch: pytest.Mo
 
 
 def test_what_a_quota_held_back_while_the_model_ran_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    from infer_opt import glancing
-
     counts = iter([Throttling(periods=100, throttled_periods=40, throttled_ns=8_000_000)])
-    monkeypatch.setattr(glancing.cgroup, "throttling", lambda: next(counts))
-    monkeypatch.setattr(glancing.cgroup, "cpu_quota", lambda: 1.5)
+    monkeypatch.setattr(cgroup, "throttling", lambda: next(counts))
+    monkeypatch.setattr(cgroup, "cpu_quota", lambda: 1.5)
     before = Throttling(periods=80, throttled_periods=30, throttled_ns=2_000_000)
 
-    around = glancing.circumstances(MACHINE, SessionOptions(intra_threads=2), before=before, wall_ns=20_000_000.0)
+    around = circumstances(MACHINE, SessionOptions(intra_threads=2), before=before, wall_ns=20_000_000.0)
 
     assert (around.periods, around.throttled_periods, around.quota) == (20, 10, 1.5)
     assert around.throttled_share == pytest.approx(6 / 20 / 2)

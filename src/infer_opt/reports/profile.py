@@ -23,6 +23,7 @@ NARROWEST_NAME, NARROWEST_SHAPES = 16, 14
 FIGURES = ("time a call", "share", "", "runs", "on")
 BAR = 12  # characters for all of a call
 HOLDERS_SHOWN = 5
+TENSOR = 36  # characters of a tensor's or node's name in a sentence
 _UNIT = re.compile(r"(\d) (ns|µs|ms|s|B|kB|MB|GB)\b")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -219,7 +220,7 @@ def _memory(profile: Profile) -> list[str]:
     most = size(memory.alive_bytes[memory.peak_index])
     lines = [f"Memory: {size(memory.weight_bytes)} of weights, and {most} of activations where it is most."]
     held = [
-        f"{sentences.one_line(holder.tensor) or 'a tensor without a name'}, {size(holder.bytes)} "
+        f"{_end_of(sentences.one_line(holder.tensor), TENSOR) or 'a tensor without a name'}, {size(holder.bytes)} "
         f"({_life(holder.written_by, holder.needed_by)})"
         for holder in memory.holders[:HOLDERS_SHOWN]
     ]
@@ -236,5 +237,5 @@ def _memory(profile: Profile) -> list[str]:
 
 def _life(written_by: str, needed_by: str) -> str:
     """`from MatMul_1 until Add_3`."""
-    begin = f"from {sentences.one_line(written_by)}" if written_by else "an input"
-    return f"{begin} until {sentences.one_line(needed_by)}" if needed_by else f"{begin}, given back"
+    begin = f"from {_end_of(sentences.one_line(written_by), TENSOR)}" if written_by else "an input"
+    return f"{begin} until {_end_of(sentences.one_line(needed_by), TENSOR)}" if needed_by else f"{begin}, given back"

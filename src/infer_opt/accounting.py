@@ -213,7 +213,7 @@ def _notes(traces: Sequence[ProcessTrace]) -> tuple[Note, ...]:
     notes = []
     unsteady = sum(not trace.is_steady for trace in traces)
     if unsteady:
-        text = f"{unsteady} of {len(traces)} processes were still getting faster or slower when they were timed"
+        text = f"{unsteady} of {len(traces)} processes were not known to be steady when they were timed"
         notes.append(Note(caution=Caution.NO_STEADY_STATE, text=text))
     if len(traces) < PROCESSES_FOR_A_CLAIM:
         text = f"{len(traces)} process{'es' * (len(traces) > 1)} measured, where {PROCESSES_FOR_A_CLAIM} make a claim"

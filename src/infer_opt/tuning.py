@@ -201,9 +201,11 @@ def _suspect(
     """What a short profile of stock says would help, which the space then tries first."""
     diagnoses = notebook.diagnoses
     if diagnoses is None:
-        seconds = min(PROFILE_S, PROFILE_SHARE * budget.total_s)
+        if budget.left_s <= 0:
+            return setup  # nothing is tried in this call: the one that goes on from here looks
         show(Progress(stage="look", detail="where the time of stock goes"))
-        diagnoses = suspect(setup.rig, base.result, seconds=min(seconds, budget.left_s), open_s=base.setup_s)
+        seconds = min(PROFILE_S, PROFILE_SHARE * budget.total_s, budget.left_s)
+        diagnoses = suspect(setup.rig, base.result, seconds=seconds, open_s=base.setup_s)
         notebook.store.save_rounds(notebook.id, PROFILE, 0, diagnoses_record(diagnoses))
     knobs = suspected_knobs(diagnoses, errand.request.objective)
     return replace(setup, diagnoses=diagnoses, surroundings=replace(setup.surroundings, suspected=knobs))

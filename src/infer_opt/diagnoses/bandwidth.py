@@ -163,7 +163,8 @@ def _by_floor(case: Case, index: int) -> Reading | None:
         return None
     weight = max(constants(node), key=lambda tensor: tensor.bytes, default=None)
     bits = 32 if weight is None else BITS.get(weight.dtype, 32)
-    ns = floor.floor_ns * work.weight_bytes / work.moved_bytes
+    # A ceiling that was measured beside other work is too low, and floors then exceed what nodes take.
+    ns = min(floor.floor_ns, spent_ns if case.is_on_cpu else math.inf) * work.weight_bytes / work.moved_bytes
     return Reading(index=index, weight_bytes=work.weight_bytes, bits=bits, ns=ns)
 
 

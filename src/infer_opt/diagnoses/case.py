@@ -99,6 +99,10 @@ class Case:
         """What these nodes take a call together."""
         return sum(self.times_ns[index] for index in indices)
 
+    def executions(self, index: int) -> float:
+        """How often a node is executed in a call: several times in a Loop. Never 0, so that times can be divided."""
+        return self.profile.nodes[index].executions or 1.0
+
     def share(self, value_ns: float) -> float:
         """Of a call."""
         return value_ns / self.latency_ns if self.latency_ns > 0 else 0.0

@@ -22,7 +22,7 @@ LAUNCH_SHARE = 0.5  # of a call: what is bound by something spends most of its t
 FEWEST_KERNELS = 20
 SHAPE_SOURCES = frozenset({"Shape", "Size"})
 FIRST_SEEN = 1.5  # times the median: a shape that is met for the first time
-SLOW_FIRST, WORTH_NS = 5.0, 5e6  # times a steady call, and what it takes longer at least
+SLOW_FIRST, WORTH_NS = 5.0, 20e6  # times a steady call, and what it takes longer at least
 LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput"})
 
 
@@ -33,7 +33,7 @@ def launch_bound(case: Case) -> Diagnosis | None:
 
 def _launches(case: Case) -> Diagnosis | None:
     tiny = [index for index in range(len(case.nodes)) if _is_tiny(case, index)]
-    if case.launch_ns is None or len(tiny) < FEWEST_TINY:
+    if case.launch_ns is None or sum(case.executions(index) for index in tiny) < FEWEST_TINY:
         return None
     total_ns = case.spent_ns(tiny) + case.between_ns * len(tiny)
     saved = [index for run in _runs(tiny) for index in _fusible(case, run)]
@@ -61,7 +61,8 @@ def _is_tiny(case: Case, index: int) -> bool:
     floor = case.floors[index]
     if floor is not None and floor.bound is not Bound.LAUNCH:
         return False
-    return case.launch_ns is not None and case.spent_ns([index]) <= NEAR_LAUNCH * case.launch_ns
+    each_ns = case.spent_ns([index]) / case.executions(index)
+    return case.launch_ns is not None and each_ns <= NEAR_LAUNCH * case.launch_ns
 
 
 def _runs(indices: list[int]) -> list[list[int]]:

@@ -84,6 +84,13 @@ def test_with_a_roofline_the_floor_of_reading_says_what_there_is_to_win() -> Non
     assert found(Cause.MEMORY_BOUND, with_floors(floor_us=300.0)) is None
 
 
+def test_a_ceiling_that_is_too_low_does_not_promise_more_than_there_is() -> None:
+    diagnosis = found(Cause.MEMORY_BOUND, with_floors(floor_us=9000.0))
+
+    assert diagnosis is not None and diagnosis.gain_ns is not None
+    assert diagnosis.gain_ns <= 0.75 * 6000 * US
+
+
 def test_on_a_gpu_the_floor_is_held_against_what_it_is_busy_for() -> None:
     profile = replace(
         with_floors(floor_us=16.0),

@@ -23,16 +23,14 @@ LEAST_S = 0.5  # below it, starting the process takes longer than looking
 SLOW_TO_OPEN = 2.0  # times the seconds that there are: a model that takes longer to open is not opened for this
 
 
-def suspect(rig: Rig, stock: TrialResult, *, seconds: float, open_s: float) -> tuple[Diagnosis, ...]:
+def suspect(rig: Rig, stock: TrialResult, *, seconds: float) -> tuple[Diagnosis, ...]:
     """What makes stock slow, by about `seconds` of a profile; () where there is none, or nothing was found.
 
     Whatever goes wrong here is no failure of the tuning: without a suspicion it goes the usual way.
-
-    Arguments:
-        open_s: what it took stock to come up.
     """
     config = stock.config
-    if config.runtime != TrialConfig().runtime or seconds < LEAST_S or open_s > SLOW_TO_OPEN * seconds:
+    is_slow = stock.readings.open_ns > SLOW_TO_OPEN * seconds * 1e9
+    if config.runtime != TrialConfig().runtime or seconds < LEAST_S or is_slow:
         return ()
     before, began = throttling(), time.monotonic_ns()
     try:

@@ -205,7 +205,7 @@ def _suspect(
             return setup  # nothing is tried in this call: the one that goes on from here looks
         show(Progress(stage="look", detail="where the time of stock goes"))
         seconds = min(PROFILE_S, PROFILE_SHARE * budget.total_s, budget.left_s)
-        diagnoses = suspect(setup.rig, base.result, seconds=seconds, open_s=base.setup_s)
+        diagnoses = suspect(setup.rig, base.result, seconds=seconds)
         notebook.store.save_rounds(notebook.id, PROFILE, 0, diagnoses_record(diagnoses))
     knobs = suspected_knobs(diagnoses, errand.request.objective)
     return replace(setup, diagnoses=diagnoses, surroundings=replace(setup.surroundings, suspected=knobs))

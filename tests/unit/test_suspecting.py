@@ -54,7 +54,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[SessionOptions]:
 
 
 def test_stock_is_looked_at_once_and_what_is_found_is_given(asked: list[SessionOptions]) -> None:
-    found = suspect(make_rig(World()), STOCK, seconds=2.0, open_s=0.1)
+    found = suspect(make_rig(World()), STOCK, seconds=2.0)
 
     assert asked == [SessionOptions()]
     assert found[0].cause is Cause.LAUNCH_BOUND
@@ -63,9 +63,9 @@ def test_stock_is_looked_at_once_and_what_is_found_is_given(asked: list[SessionO
 def test_too_little_time_is_spent_on_something_else(asked: list[SessionOptions]) -> None:
     rig = make_rig(World())
 
-    assert suspect(rig, STOCK, seconds=LEAST_S / 2, open_s=0.1) == ()
-    assert suspect(rig, STOCK, seconds=2.0, open_s=30.0) == ()
-    assert suspect(rig, make_result(TrialConfig(runtime=NATIVE)), seconds=2.0, open_s=0.1) == ()
+    assert suspect(rig, STOCK, seconds=LEAST_S / 2) == ()
+    assert suspect(rig, replace(STOCK, readings=replace(STOCK.readings, open_ns=5_000 * MS)), seconds=2.0) == ()
+    assert suspect(rig, make_result(TrialConfig(runtime=NATIVE)), seconds=2.0) == ()
     assert asked == []
 
 
@@ -76,7 +76,7 @@ def test_a_profile_that_fails_is_no_failure_of_the_tuning(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(suspecting, "run_task", run_task)
 
-    assert suspect(make_rig(World()), STOCK, seconds=2.0, open_s=0.1) == ()
+    assert suspect(make_rig(World()), STOCK, seconds=2.0) == ()
 
 
 def test_subnormal_weights_are_a_reason_for_a_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_subnormal_weights_are_a_reason_for_a_second_look(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(suspecting, "run_task", run_task)
 
-    found = suspect(make_rig(World()), STOCK, seconds=2.0, open_s=0.1)
+    found = suspect(make_rig(World()), STOCK, seconds=2.0)
 
     slow = next(one for one in found if one.cause is Cause.DENORMALS)
     assert slow.gain_ns == pytest.approx(90 * 9_000.0)

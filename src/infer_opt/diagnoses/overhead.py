@@ -22,7 +22,7 @@ LAUNCH_SHARE = 0.5  # of a call: what is bound by something spends most of its t
 FEWEST_KERNELS = 20
 SHAPE_SOURCES = frozenset({"Shape", "Size"})
 FIRST_SEEN = 1.5  # times the median: a shape that is met for the first time
-SLOW_FIRST, WORTH_NS = 5.0, 20e6  # times a steady call, and what it takes longer at least
+SLOW_FIRST, WORTH_NS = 5.0, 50e6  # times a steady call, and what it takes longer at least
 LAYOUT = frozenset({"Transpose", "ReorderInput", "ReorderOutput"})
 
 

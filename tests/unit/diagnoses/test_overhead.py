@@ -181,4 +181,4 @@ def test_a_first_call_many_times_as_long_as_later_ones_is_found_where_it_matters
 
     quick = chain(20).profile()
     assert found(Cause.FIRST_RUN, replace(quick, call=replace(quick.call, first_ns=1 * MS))) is None
-    assert found(Cause.FIRST_RUN, replace(profile, call=replace(profile.call, first_ns=19 * MS))) is None
+    assert found(Cause.FIRST_RUN, replace(profile, call=replace(profile.call, first_ns=49 * MS))) is None

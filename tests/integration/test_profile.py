@@ -69,8 +69,6 @@ def test_a_recurrent_network_of_the_length_that_was_asked_for(home: Home) -> Non
     ("name", "operators"),
     [
         ("looping", {"Loop", "Tanh", "Identity"}),
-        ("branching", {"ReduceSum", "Greater", "If", "Mul", "Neg"}),
-        ("zipmap_classifier", {"LinearClassifier", "ZipMap"}),
         ("ir_3", {"Gemm"}),
     ],
 )
@@ -90,16 +88,13 @@ def test_a_bundle_is_profiled_as_it_is_deployed(proven: Proven, home: Home) -> N
     assert Caution.SYNTHETIC_INPUTS not in {note.caution for note in profile.notes}  # it brings its own
 
 
-def test_a_table_a_page_and_a_trace_are_written(home: Home) -> None:
+def test_a_table_and_a_trace_are_written(home: Home) -> None:
     model = home.model("attention", zoo.attention_block())
-    words = ("profile", model, "--dim", "seq=16", "--budget", "30s")
 
-    table = home.call(*words, "--by", "block", "--trace", "trace.json")
-    page = home.call(*words, "--format", "markdown", "--by", "node", "--top", 3)
+    ended = home.call("profile", model, "--dim", "seq=16", "--by", "block", "--trace", "trace.json", "--budget", "30s")
 
-    assert table.code == page.code == 0
-    assert "SkipLayerNormalization for 2 nodes" in table.out
-    assert "| node" in page.out
+    assert (ended.code, ended.err) == (0, "")
+    assert "SkipLayerNormalization for 2 nodes" in ended.out
     events = json.loads((home.folder / "trace.json").read_text())["traceEvents"]
     spans = [event for event in events if event.get("cat") == "Node"]
     assert len(spans) == 13

@@ -64,7 +64,7 @@ def test_too_little_time_is_spent_on_something_else(asked: list[SessionOptions])
     rig = make_rig(World())
 
     assert suspect(rig, STOCK, seconds=LEAST_S / 2) == ()
-    assert suspect(rig, replace(STOCK, readings=replace(STOCK.readings, open_ns=5_000 * MS)), seconds=2.0) == ()
+    assert suspect(rig, replace(STOCK, readings=replace(STOCK.readings, open_ns=5_000_000_000)), seconds=2.0) == ()
     assert suspect(rig, make_result(TrialConfig(runtime=NATIVE)), seconds=2.0) == ()
     assert asked == []
 

@@ -141,7 +141,8 @@ def gelus(wiring: Wiring) -> Iterator[Pattern]:
         if plus_one is None:
             continue
         before = _ancestors(wiring, index)
-        sources = dict.fromkeys(tensor.name for member in before for tensor in computed(wiring.nodes[member]))
+        reads = (tensor.name for member in before for tensor in computed(wiring.nodes[member]))
+        sources = dict.fromkeys(name for name in reads if name)  # what has no name cannot be told apart
         for source in sources:
             closing = _closing(wiring, plus_one, source)
             if closing:

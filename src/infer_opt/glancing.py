@@ -38,6 +38,7 @@ WARM_CALLS, FEWEST_CALLS, MOST_CALLS = 2, 3, 300
 INPUTS = 16  # that take turns
 NS_A_US = 1000.0
 LOOKED_THROUGH = 64_000_000  # bytes of weights, for subnormal values
+FEWEST_SUBNORMAL = 64  # values of one weight: a few of them cost nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,7 @@ def _times(profile: RuntimeProfile) -> dict[Key, list[float]]:
 
 
 def subnormal_weights(model: ModelProto) -> tuple[tuple[str, float], ...]:
-    """The weights in the file that hold values next to zero (not zero itself), and the share of them.
+    """The weights in the file that hold many values next to zero (not zero itself), and the share of them.
 
     External data is not looked at, and no more than 64 MB.
     """
@@ -170,8 +171,9 @@ def subnormal_weights(model: ModelProto) -> tuple[tuple[str, float], ...]:
         seen += tensor.ByteSize()
         if seen > LOOKED_THROUGH:
             break
-        share = share_subnormal(numpy_helper.to_array(tensor))
-        if share > 0:
+        values = numpy_helper.to_array(tensor)
+        share = share_subnormal(values)
+        if share * values.size >= FEWEST_SUBNORMAL:
             found.append((tensor.name, share))
     return tuple(found)
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from infer_opt.causes import Cause, Diagnosis
 from infer_opt.config import SessionOptions
 from infer_opt.diagnoses import Circumstances, FlushedTime, diagnose
-from infer_opt.glancing import share_subnormal
+from infer_opt.glancing import share_subnormal, subnormal_weights
 from infer_opt.profiles.profile import Profile
 from infer_opt.profiles.roofline import Bound, NodeFloor, Work
 from infer_opt.recipes import GraphLevel
@@ -93,6 +94,19 @@ def test_subnormal_values_are_told_from_zero_and_from_small_ones() -> None:
     assert share_subnormal(np.array([0.0, 1e-39, -1e-40, 1e-37], dtype=np.float32)) == 0.5
     assert share_subnormal(np.array([1e-39, 1.0], dtype=np.float64)) == 0.0
     assert share_subnormal(np.array([], dtype=np.float32)) == 0.0
+
+
+def test_weights_with_many_subnormal_values_are_named_and_a_few_values_are_let_be() -> None:
+    values = np.ones(1000, dtype=np.float32)
+    many, few = values.copy(), values.copy()
+    many[:100], few[:3] = 1e-40, 1e-40
+    weights = [numpy_helper.from_array(one, name) for one, name in ((many, "many"), (few, "few"), (values, "none"))]
+    weights.append(numpy_helper.from_array(np.zeros(1000, dtype=np.int64), "integers"))
+    model = helper.make_model(helper.make_graph([], "weights", [], [], weights))
+
+    ((name, share),) = subnormal_weights(model)
+
+    assert (name, share) == ("many", pytest.approx(0.1))
 
 
 def in_8_bits(*, us: float = 100.0, floor: bool = False) -> Profile:

@@ -1,0 +1,66 @@
+"""The ceilings of this machine: from the user's cache, or measured in a process of its own."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from infer_opt.config import Provider, SessionOptions
+from infer_opt.facts import CacheLevel, MachineFacts
+from infer_opt.machine.caches import caches
+from infer_opt.machine.memory import available_bytes
+from infer_opt.profiles.roofline import Ceilings
+from infer_opt.roofline.keeping import Setting, keep, kept
+from infer_opt.runtimes import open_runtime
+from infer_opt.workers.process import run_task
+
+FOLDER = "ceilings"  # in the cache folder
+TIMEOUT_S = 180.0  # what takes 20 s, on a machine that others use too
+
+
+def ceilings_of(
+    machine: MachineFacts, *, options: SessionOptions, runtime: str, version: str, cache: Path, again: bool = False
+) -> Ceilings:
+    """What `machine` (this one) can do for a session opened with these options, measured at most once.
+
+    `cache` is the cache folder; `again` measures whatever is there. A session without a word about threads has as many
+    as there are physical cores that it may use. It takes up to 20 s, in which nothing else should run.
+
+    Raises:
+        UnavailableError: the runtime does not run there.
+        WorkerError: the measuring process ended, or took longer than three minutes.
+        StorageError: the cache folder cannot be written.
+    """
+    setting = Setting(
+        machine=machine.fingerprint,
+        provider=str(options.provider),
+        threads=threads_of(machine, options),
+        runtime=runtime,
+        version=version,
+    )
+    folder = cache / FOLDER
+    found = None if again else kept(folder, setting)
+    if found is None:
+        found = run_task("infer_opt.ceilings:measure_here", setting, caches(), timeout_s=TIMEOUT_S)
+        keep(folder, setting, found)
+    return found
+
+
+def threads_of(machine: MachineFacts, options: SessionOptions) -> int:
+    """How many threads such a session computes with; 0 where a device does."""
+    if options.provider is not Provider.CPU:
+        return 0
+    return options.intra_threads or max(1, min(machine.physical_cores, int(machine.usable_cores)))
+
+
+def measure_here(setting: Setting, levels: Sequence[CacheLevel]) -> Ceilings:
+    """Measure in this process, which should have nothing else to do."""
+    from infer_opt.roofline.ceilings import Bench, measure
+
+    bench = Bench(
+        runtime=open_runtime(setting.runtime),
+        setting=setting,
+        caches=levels,
+        available_bytes=available_bytes(),
+        clock=time.perf_counter_ns,
+    )
+    return measure(bench, now_ms=time.time_ns() // 1_000_000)

@@ -1,0 +1,225 @@
+"""What this machine can do at the most, measured: operations a second, bytes a second by level, and a launch.
+
+A ceiling is the most that was seen of anything that does this kind of work: matrices of several sizes, with all
+threads and with one, by the runtime and by numpy's BLAS. A node that is faster than its ceiling allows shows that the
+ceiling was measured too low. See `stats/sustained.py` for why it is a high quantile and not the mean.
+"""
+
+import contextlib
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from infer_opt.config import Provider
+from infer_opt.errors import UnavailableError
+from infer_opt.facts import CacheLevel
+from infer_opt.profiles.roofline import Bandwidth, Ceilings
+from infer_opt.protocols import Runtime
+from infer_opt.results import Estimate
+from infer_opt.roofline import device, traffic
+from infer_opt.roofline.blocks import Best, Candidate, Clock, Effort, Run, best, rates
+from infer_opt.roofline.keeping import Setting
+from infer_opt.roofline.probes import (
+    ACCUMULATED,
+    INT8,
+    REQUANTISED,
+    SEED,
+    Product,
+    chain_feeds,
+    chain_model,
+    opened,
+    product_feeds,
+    product_model,
+    product_of,
+)
+from infer_opt.stats.sustained import sustained
+
+SUPPOSED_CACHE = 1 << 20  # where no second-level cache is known
+FILLS = (0.5, 2.0, 8.0)  # three float32 matrices over the second-level cache: within it, and well beyond
+STEP = 32  # sizes are multiples of it, so that no kernel has remainders to see to
+HALVES = ("float16", "bfloat16")
+FASTER = 1.05  # than float32 is what a 16-bit product must be to be one
+LINKS = 400  # nodes of the shorter chain; the longer one has twice as many
+LAUNCH_S = 0.4
+NS = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What is measured, and with what: caches as the kernel describes them, memory that may be taken, and a clock."""
+
+    runtime: Runtime
+    setting: Setting
+    caches: Sequence[CacheLevel]
+    available_bytes: int | None
+    clock: Clock
+    effort: Effort = field(default_factory=Effort)
+
+    @property
+    def provider(self) -> Provider:
+        """Where the runtime is to run."""
+        return Provider(self.setting.provider)
+
+
+def measure(bench: Bench, *, now_ms: int) -> Ceilings:
+    """All ceilings of the bench's setting. `now_ms` is since 1970.
+
+    Raises:
+        UnavailableError: the runtime cannot multiply matrices there at all.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        is_device = bench.provider is not Provider.CPU
+        products = tuple(_products(bench, folder, is_device=is_device))
+        if not products:
+            raise UnavailableError(
+                f"{bench.setting.runtime} multiplies no matrices on {bench.provider}",
+                hint="infer-opt doctor says which provider works, and why another does not",
+            )
+        bandwidths = (
+            device.bandwidths(partial(_chain_run, bench, folder, on_device=True), clock=bench.clock)
+            if is_device
+            else _bandwidths(bench)
+        )
+        return Ceilings(
+            fingerprint=bench.setting.machine,
+            provider=bench.setting.provider,
+            threads=bench.setting.threads,
+            operations_per_s=products,
+            bandwidths=bandwidths,
+            launch=_launch(bench, folder, on_device=is_device),
+            measured_ms=now_ms,
+        )
+
+
+def _products(bench: Bench, folder: Path, *, is_device: bool) -> Iterator[tuple[str, Estimate]]:
+    """Precision and operations a second, of those that run there.
+
+    A 16-bit product that is no faster than one in float32 was computed in float32, between casts: the runtime has no
+    kernel for it, and the ceiling of such nodes is that of float32.
+    """
+    whole = _best(bench, [*_with_runtime(bench, folder, "float32", is_device=is_device), *_with_blas(bench, is_device)])
+    if whole is not None:
+        yield "float32", whole.rate
+    for precision in HALVES:
+        half = _best(bench, _with_runtime(bench, folder, precision, is_device=is_device))
+        if half is not None and (whole is None or half.rate.value > FASTER * whole.rate.value):
+            yield precision, half.rate
+    operators = (ACCUMULATED,) if is_device else (REQUANTISED, ACCUMULATED)
+    eighths = [
+        candidate
+        for operator in operators
+        for candidate in _with_runtime(bench, folder, INT8, is_device=is_device, operator=operator)
+    ]
+    eighth = _best(bench, eighths)
+    if eighth is not None:
+        yield INT8, eighth.rate
+
+
+def _best(bench: Bench, candidates: Sequence[Candidate]) -> Best | None:
+    return best(candidates, clock=bench.clock, effort=bench.effort)
+
+
+def _with_runtime(
+    bench: Bench, folder: Path, precision: str, *, is_device: bool, operator: str = "MatMul"
+) -> list[Candidate]:
+    """Every size with all threads, and one of them with a single thread, which may be faster on shared cores."""
+    found = []
+    for threads, size in _shapes(bench, is_device=is_device):
+        product = product_of(precision, size, operator=operator, on_device=is_device)
+        found.append(
+            Candidate(
+                name=f"{bench.setting.runtime} {operator} {precision} {size}, {threads} threads",
+                amount=product.operations,
+                start=partial(_product_run, bench, folder, product, threads),
+            )
+        )
+    return found
+
+
+def _with_blas(bench: Bench, is_device: bool) -> list[Candidate]:
+    if is_device:
+        return []
+    return [
+        Candidate(
+            name=f"numpy float32 {size}, {threads} threads",
+            amount=2.0 * size**3,
+            start=partial(_blas_run, size, threads),
+        )
+        for threads, size in _shapes(bench, is_device=False)
+    ]
+
+
+def _shapes(bench: Bench, *, is_device: bool) -> list[tuple[int, int]]:
+    """(threads, size of square matrices)."""
+    if is_device:
+        return [(0, size) for size in device.SIZES]
+    cache = next((one.capacity_bytes for one in bench.caches if one.level == traffic.NEAREST), SUPPOSED_CACHE)
+    sizes = [max(1, round(math.sqrt(fill * cache / 12) / STEP)) * STEP for fill in FILLS]
+    threads = max(1, bench.setting.threads)
+    return [(threads, size) for size in sizes] + [(1, sizes[1])] * (threads > 1)
+
+
+@contextlib.contextmanager
+def _product_run(bench: Bench, folder: Path, product: Product, threads: int) -> Iterator[Run]:
+    model, feeds = product_model(product), product_feeds(product)
+    with opened(bench.runtime, model, feeds, folder=folder, provider=bench.provider, threads=threads) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def _blas_run(size: int, threads: int) -> Iterator[Run]:
+    generator = np.random.default_rng(SEED)
+    first, second = (generator.standard_normal((size, size), dtype=np.float32) for _ in range(2))
+    result = np.empty((size, size), np.float32)
+    with threadpool_limits(threads, user_api="blas"):
+        yield lambda: np.matmul(first, second, out=result)
+
+
+def _bandwidths(bench: Bench) -> tuple[Bandwidth, ...]:
+    """A level's ceiling is the most that was seen in it or in any level behind it: data of those pass through it."""
+    threads = max(1, bench.setting.threads)
+    found: list[Bandwidth] = []
+    for level in reversed(traffic.levels(bench.caches, threads=threads, available_bytes=bench.available_bytes)):
+        ways = traffic.candidates(level, threads=threads)
+        if threads > 1:
+            ways += traffic.candidates(level, threads=1)
+        seen = _best(bench, ways)
+        if seen is None:
+            continue
+        behind = found[-1].bytes_per_s if found else seen.rate
+        rate = max(seen.rate, behind, key=lambda one: one.value)
+        found.append(Bandwidth(level=level.name, capacity_bytes=level.capacity_bytes, bytes_per_s=rate))
+    return tuple(reversed(found))
+
+
+def _launch(bench: Bench, folder: Path, *, on_device: bool) -> Estimate:
+    """What each further node of a chain adds, in ns: the smallest nodes there are, on a single value."""
+    seen: dict[int, list[float]] = {LINKS: [], 2 * LINKS: []}
+    for _ in range(bench.effort.openings):
+        for links, found in seen.items():
+            with _chain_run(bench, folder, links, 2, on_device=on_device) as run:
+                seconds = LAUNCH_S / 2 / bench.effort.openings
+                found += rates(run, 1.0, seconds=seconds, clock=bench.clock)
+    short, long = sustained(seen[LINKS]), sustained(seen[2 * LINKS])
+    low = (NS / long.high - NS / short.low) / LINKS
+    value = (NS / long.value - NS / short.value) / LINKS
+    if value <= 0.0:  # the shorter chain was disturbed throughout: all of the longer one's time is shared out
+        value = NS / long.value / (2 * LINKS)
+    high = NS / long.low / (2 * LINKS)
+    return Estimate(value=value, low=min(max(low, 0.0), value), high=max(high, value))
+
+
+@contextlib.contextmanager
+def _chain_run(bench: Bench, folder: Path, links: int, elements: int, *, on_device: bool) -> Iterator[Run]:
+    model = chain_model("Neg", links, elements, on_device=on_device)
+    feeds = chain_feeds(elements, on_device=on_device)
+    threads = bench.setting.threads
+    with opened(bench.runtime, model, feeds, folder=folder, provider=bench.provider, threads=threads) as run:
+        yield run

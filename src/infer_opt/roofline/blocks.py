@@ -13,8 +13,8 @@ Run = Callable[[], object]
 
 NS = 1e9
 BLOCK_NS = 2_000_000  # a thousand times what reading a clock takes, and short beside what disturbs
-WARM_RUNS = 2
-FEWEST_BLOCKS = 5
+WARM_RUNS = 2  # the second of which says how long a run takes
+FEWEST_BLOCKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,8 @@ class Effort:
     """How long to look: each candidate for `screen_s` once, the `finalists` best in `openings` for `settle_s` each."""
 
     screen_s: float = 0.08
-    settle_s: float = 0.25
-    openings: int = 2
+    settle_s: float = 0.15
+    openings: int = 3
     finalists: int = 2
 
 
@@ -42,19 +42,14 @@ class Best:
 
     name: str
     rate: Estimate
-    blocks: int
 
 
 def rates(run: Run, amount: float, *, seconds: float, clock: Clock) -> list[float]:
-    """The amount a second in each of the blocks that fit into `seconds`, five at the least.
-
-    A run that takes a fifth of that is a block of its own.
-    """
+    """The amount a second in each of the blocks that fit into `seconds`, three at the least; a long run is a block."""
     for _ in range(WARM_RUNS):
+        begin = clock()
         run()
-    begin = clock()
-    run()
-    once = max(1, clock() - begin)
+        once = max(1, clock() - begin)
     runs = max(1, round(BLOCK_NS / once))
     found: list[float] = []
     end = clock() + round(seconds * NS)
@@ -66,30 +61,42 @@ def rates(run: Run, amount: float, *, seconds: float, clock: Clock) -> list[floa
     return found
 
 
-def best(candidates: Sequence[Candidate], *, clock: Clock, effort: Effort) -> Best | None:
-    """The most that any candidate keeps up; None where none of them runs here.
+def best(candidates: Sequence[Candidate], *, clock: Clock, effort: Effort, least: float = 0.0) -> Best | None:
+    """The most that any candidate keeps up; None where none of them runs here, or reaches `least` at a first look.
 
-    Each is looked at for a moment; the best ones are then opened anew, several times, since how memory lies makes one
-    session faster than the next. Blocks of all openings of a candidate are one sample: a ceiling is what it reaches
-    when it is lucky with its memory, but not only for a moment.
+    Each is looked at for a moment; the best ones are then opened anew in turn, several times, since how memory lies
+    makes one session faster than the next, and since neighbours on a shared machine come and go within seconds. The
+    rate is that of the best opening, for a ceiling is the most that was seen; its interval reaches down to what the
+    worst opening of the same candidate kept up.
     """
-    screened = []
+    looks: dict[str, list[Estimate]] = {}
     for candidate in candidates:
         seen = _looked_at(candidate, seconds=effort.screen_s, clock=clock)
-        if seen:
-            screened.append((sustained(seen).value, candidate))
-    screened.sort(key=lambda one: -one[0])
-    settled = []
-    for _, candidate in screened[: effort.finalists]:
-        blocks = [
-            rate for _ in range(effort.openings) for rate in _looked_at(candidate, seconds=effort.settle_s, clock=clock)
-        ]
-        settled.append(Best(name=candidate.name, rate=sustained(blocks), blocks=len(blocks)))
-    return max(settled, key=lambda one: one.rate.value, default=None)
+        if seen and max(seen) >= least:
+            looks[candidate.name] = [sustained(seen)]
+    finalists = sorted(
+        (candidate for candidate in candidates if candidate.name in looks),
+        key=lambda candidate: -looks[candidate.name][0].value,
+    )[: effort.finalists]
+    for _ in range(effort.openings):
+        for candidate in finalists:
+            seen = _looked_at(candidate, seconds=effort.settle_s, clock=clock)
+            looks[candidate.name] += [sustained(seen)] if seen else []
+    return max(
+        (_most(candidate.name, looks[candidate.name]) for candidate in finalists),
+        key=lambda one: one.rate.value,
+        default=None,
+    )
+
+
+def _most(name: str, openings: Sequence[Estimate]) -> Best:
+    most = max(openings, key=lambda one: one.value)
+    low = min(one.low for one in openings)
+    return Best(name=name, rate=Estimate(value=most.value, low=low, high=most.high))
 
 
 def _looked_at(candidate: Candidate, *, seconds: float, clock: Clock) -> list[float]:
-    """No rates where the runtime has no kernel for it, which it says when it opens or when it runs."""
+    """No rates where the runtime has no kernel for it, which it says when it opens or runs."""
     try:
         with candidate.start() as run:
             return rates(run, candidate.amount, seconds=seconds, clock=clock)

@@ -6,6 +6,7 @@ ceiling was measured too low. See `stats/sustained.py` for why it is a high quan
 """
 
 import contextlib
+import dataclasses
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ FILLS = (0.5, 2.0, 8.0)  # three float32 matrices over the second-level cache: w
 STEP = 32  # sizes are multiples of it, so that no kernel has remainders to see to
 HALVES = ("float16", "bfloat16")
 FASTER = 1.05  # than float32 is what a 16-bit product must be to be one
+NEARLY = 0.8  # as fast as float32 at a first look, and it is worth a second one
 LINKS = 400  # nodes of the shorter chain; the longer one has twice as many
 LAUNCH_S = 0.4
 NS = 1e9
@@ -108,7 +110,8 @@ def _products(bench: Bench, folder: Path, *, is_device: bool) -> Iterator[tuple[
     if whole is not None:
         yield "float32", whole.rate
     for precision in HALVES:
-        half = _best(bench, _with_runtime(bench, folder, precision, is_device=is_device))
+        least = 0.0 if whole is None else NEARLY * whole.rate.value
+        half = _best(bench, _with_runtime(bench, folder, precision, is_device=is_device), least=least)
         if half is not None and (whole is None or half.rate.value > FASTER * whole.rate.value):
             yield precision, half.rate
     operators = (ACCUMULATED,) if is_device else (REQUANTISED, ACCUMULATED)
@@ -122,8 +125,8 @@ def _products(bench: Bench, folder: Path, *, is_device: bool) -> Iterator[tuple[
         yield INT8, eighth.rate
 
 
-def _best(bench: Bench, candidates: Sequence[Candidate]) -> Best | None:
-    return best(candidates, clock=bench.clock, effort=bench.effort)
+def _best(bench: Bench, candidates: Sequence[Candidate], *, least: float = 0.0) -> Best | None:
+    return best(candidates, clock=bench.clock, effort=bench.effort, least=least)
 
 
 def _with_runtime(
@@ -187,10 +190,8 @@ def _bandwidths(bench: Bench) -> tuple[Bandwidth, ...]:
     threads = max(1, bench.setting.threads)
     found: list[Bandwidth] = []
     for level in reversed(traffic.levels(bench.caches, threads=threads, available_bytes=bench.available_bytes)):
-        ways = traffic.candidates(level, threads=threads)
-        if threads > 1:
-            ways += traffic.candidates(level, threads=1)
-        seen = _best(bench, ways)
+        effort = dataclasses.replace(bench.effort, finalists=1)  # memory of this size takes long to get
+        seen = best(traffic.candidates(level, threads=threads), clock=bench.clock, effort=effort)
         if seen is None:
             continue
         behind = found[-1].bytes_per_s if found else seen.rate

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from infer_opt.profiles.nodes import Node
 from infer_opt.profiles.roofline import Work
@@ -36,7 +37,7 @@ def _trees(node: Node) -> Work:
     return work(node, round(_samples(node) * depths), precision="float32", is_exact=False)
 
 
-def _parameters(node: Node, name: str) -> tuple[object, ...]:
+def _parameters(node: Node, name: str) -> tuple[Any, ...]:
     found = attribute(node, name)
     if not isinstance(found, tuple) or not found:
         raise UncountableError(f"{node.kind} does not say its {name}")

@@ -23,12 +23,11 @@ from infer_opt.facts import CacheLevel
 from infer_opt.roofline.blocks import Candidate, Run
 
 MIB = 1 << 20
-CALL_BYTES = 64 * MIB  # moved in one call by each thread: 0.5 to 6 ms
+CALL_BYTES = 256 * MIB  # moved in one call by each thread: 2 to 25 ms, so that to start and to end it is nothing
 NEAREST = 2  # the first cache that is measured
 FILLED = 0.5  # of a cache is worked on: the rest is for whatever else runs there
 BEYOND = 4.0  # times the cache before it is what lies in the next level for sure
-LARGEST_BYTES = 1 << 30
-SMALLEST_BYTES = 256 * MIB  # of a set that lies in memory, where no caches are known
+SMALLEST_BYTES, LARGEST_BYTES = 256 * MIB, 1 << 30  # of the set that lies in memory
 SHARE_OF_MEMORY = 0.25  # that may be taken to measure it
 MEMORY = "memory"
 
@@ -49,7 +48,7 @@ def levels(caches: Sequence[CacheLevel], *, threads: int, available_bytes: int |
     """What can be measured with so many threads, the nearest level first; memory alone where no caches are known.
 
     A set lies in a level when it is too large for the one before it and fills half of the level at the most. The set
-    for memory is four times the last cache, but at most 1 GiB and a quarter of what is available.
+    for memory is two to four times the last cache, but at most 1 GiB and a quarter of what is available.
     """
     found: list[Level] = []
     within = 0
@@ -62,7 +61,9 @@ def levels(caches: Sequence[CacheLevel], *, threads: int, available_bytes: int |
             found.append(Level(name=f"L{cache.level}", capacity_bytes=capacity, set_bytes=min(wanted, LARGEST_BYTES)))
         within = capacity
     largest = LARGEST_BYTES if available_bytes is None else min(LARGEST_BYTES, round(SHARE_OF_MEMORY * available_bytes))
-    beyond = min(max(round(BEYOND * within), SMALLEST_BYTES), max(largest, MIB))
+    # Twice the last cache is beyond it too, where four times would take long to go over.
+    wanted = max(SMALLEST_BYTES, min(round(BEYOND * within), max(2 * SMALLEST_BYTES, 2 * within)))
+    beyond = min(wanted, max(largest, MIB))
     return (*found, Level(name=MEMORY, capacity_bytes=None, set_bytes=beyond))
 
 
@@ -105,7 +106,7 @@ WAYS: dict[str, Callable[[int, int], Run]] = {
 
 def _rows(length: int, repeats: int, dtype: type) -> Any:
     """So many rows that are all the same memory, which has been written to, so that its pages are there."""
-    row = np.ones(length, dtype)
+    row: Any = np.ones(length, dtype)
     return as_strided(row, (repeats, length), (0, row.itemsize), writeable=True)
 
 

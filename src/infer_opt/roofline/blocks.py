@@ -28,8 +28,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How long to look: each candidate for `screen_s` once, the `finalists` best in `openings` for `settle_s` each."""
+    """How long to look: each candidate for `screen_s` once, the `finalists` best in `openings` for `settle_s` each.
 
+    On a slow machine, no further candidate is looked at after `enough_s`, and no further opening.
+    """
+
+    enough_s: float = 2.5
     screen_s: float = 0.08
     settle_s: float = 0.15
     openings: int = 3
@@ -70,7 +74,10 @@ def best(candidates: Sequence[Candidate], *, clock: Clock, effort: Effort, least
     worst opening of the same candidate kept up.
     """
     looks: dict[str, list[Estimate]] = {}
+    end = clock() + round(effort.enough_s * NS)
     for candidate in candidates:
+        if looks and clock() > end:
+            break
         seen = _looked_at(candidate, seconds=effort.screen_s, clock=clock)
         if seen and max(seen) >= least:
             looks[candidate.name] = [sustained(seen)]
@@ -78,8 +85,9 @@ def best(candidates: Sequence[Candidate], *, clock: Clock, effort: Effort, least
         (candidate for candidate in candidates if candidate.name in looks),
         key=lambda candidate: -looks[candidate.name][0].value,
     )[: effort.finalists]
+    end = clock() + round(effort.enough_s * NS)
     for _ in range(effort.openings):
-        for candidate in finalists:
+        for candidate in finalists if clock() < end else ():
             seen = _looked_at(candidate, seconds=effort.settle_s, clock=clock)
             looks[candidate.name] += [sustained(seen)] if seen else []
     return max(
@@ -91,7 +99,7 @@ def best(candidates: Sequence[Candidate], *, clock: Clock, effort: Effort, least
 
 def _most(name: str, openings: Sequence[Estimate]) -> Best:
     most = max(openings, key=lambda one: one.value)
-    low = min(one.low for one in openings)
+    low = min(most.low, *(one.value for one in openings))
     return Best(name=name, rate=Estimate(value=most.value, low=low, high=most.high))
 
 

@@ -1,8 +1,8 @@
 """What this machine can do at the most, measured: operations a second, bytes a second by level, and a launch.
 
-A ceiling is the most that was seen of anything that does this kind of work: matrices of several sizes, with all
-threads and with one, by the runtime and by numpy's BLAS. A node that is faster than its ceiling allows shows that the
-ceiling was measured too low. See `stats/sustained.py` for why it is a high quantile and not the mean.
+A ceiling is the most that was seen of anything that does this kind of work: matrices of several sizes and a
+convolution, with all threads and with one, by the runtime and by numpy's BLAS. A node that is faster than its ceiling
+allows shows that the ceiling was measured too low. See `stats/sustained.py` for why it is a high quantile and not the mean.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from infer_opt.errors import UnavailableError
 from infer_opt.facts import CacheLevel
 from infer_opt.profiles.roofline import Bandwidth, Ceilings
 from infer_opt.protocols import Runtime
+from infer_opt.recipes import GraphLevel
 from infer_opt.results import Estimate
 from infer_opt.roofline import device, traffic
 from infer_opt.roofline.blocks import Best, Candidate, Clock, Effort, Run, best, rates
@@ -34,6 +35,9 @@ from infer_opt.roofline.probes import (
     Product,
     chain_feeds,
     chain_model,
+    convolution_feeds,
+    convolution_model,
+    convolution_operations,
     opened,
     product_feeds,
     product_model,
@@ -44,8 +48,9 @@ from infer_opt.stats.sustained import sustained
 SUPPOSED_CACHE = 1 << 20  # where no second-level cache is known
 FILLS = (0.5, 2.0, 8.0)  # three float32 matrices over the second-level cache: within it, and well beyond
 STEP = 32  # sizes are multiples of it, so that no kernel has remainders to see to
+CONVOLUTIONS = 2  # in a chain
 HALVES = ("float16", "bfloat16")
-FASTER = 1.05  # than float32 is what a 16-bit product must be to be one
+FASTER = 1.3  # than float32 is what a 16-bit product must be to be one
 NEARLY = 0.8  # as fast as float32 at a first look, and it is worth a second one
 LINKS = 400  # nodes of the shorter chain; the longer one has twice as many
 LAUNCH_S = 0.4
@@ -106,7 +111,10 @@ def _products(bench: Bench, folder: Path, *, is_device: bool) -> Iterator[tuple[
     A 16-bit product that is no faster than one in float32 was computed in float32, between casts: the runtime has no
     kernel for it, and the ceiling of such nodes is that of float32.
     """
-    whole = _best(bench, [*_with_runtime(bench, folder, "float32", is_device=is_device), *_with_blas(bench, is_device)])
+    wholes = _with_runtime(bench, folder, "float32", is_device=is_device)
+    if not is_device:
+        wholes += [*_with_blas(bench), _convolved(bench, folder)]
+    whole = _best(bench, wholes)
     if whole is not None:
         yield "float32", whole.rate
     for precision in HALVES:
@@ -146,9 +154,7 @@ def _with_runtime(
     return found
 
 
-def _with_blas(bench: Bench, is_device: bool) -> list[Candidate]:
-    if is_device:
-        return []
+def _with_blas(bench: Bench) -> list[Candidate]:
     return [
         Candidate(
             name=f"numpy float32 {size}, {threads} threads",
@@ -157,6 +163,19 @@ def _with_blas(bench: Bench, is_device: bool) -> list[Candidate]:
         )
         for threads, size in _shapes(bench, is_device=False)
     ]
+
+
+def _convolved(bench: Bench, folder: Path) -> Candidate:
+    """With the layout that the runtime chooses for it, which is why its optimisation is on.
+
+    On a CPU alone: devices have algorithms for convolutions that need fewer operations than are counted.
+    """
+    threads = max(1, bench.setting.threads)
+    return Candidate(
+        name=f"{bench.setting.runtime} Conv float32, {threads} threads",
+        amount=convolution_operations(CONVOLUTIONS),
+        start=partial(_convolution_run, bench, folder, threads),
+    )
 
 
 def _shapes(bench: Bench, *, is_device: bool) -> list[tuple[int, int]]:
@@ -173,6 +192,15 @@ def _shapes(bench: Bench, *, is_device: bool) -> list[tuple[int, int]]:
 def _product_run(bench: Bench, folder: Path, product: Product, threads: int) -> Iterator[Run]:
     model, feeds = product_model(product), product_feeds(product)
     with opened(bench.runtime, model, feeds, folder=folder, provider=bench.provider, threads=threads) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def _convolution_run(bench: Bench, folder: Path, threads: int) -> Iterator[Run]:
+    model, feeds = convolution_model(CONVOLUTIONS), convolution_feeds()
+    with opened(
+        bench.runtime, model, feeds, folder=folder, provider=bench.provider, threads=threads, level=GraphLevel.ALL
+    ) as run:
         yield run
 
 

@@ -1,5 +1,6 @@
 """Ceilings in a file of the user's cache, for as long as they hold."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -77,3 +78,21 @@ def keep(folder: Path, setting: Setting, ceilings: Ceilings) -> None:
             f"the ceilings of this machine cannot be written to {folder}: {error.strerror}",
             hint="INFER_OPT_CACHE names another folder",
         ) from error
+
+
+def the_most(first: Ceilings, second: Ceilings) -> Ceilings:
+    """Two measurements of one setting as one: the higher of each, and the shorter launch."""
+    rates = dict(first.operations_per_s)
+    for precision, rate in second.operations_per_s:
+        rates[precision] = max(rates.get(precision, rate), rate, key=lambda one: one.value)
+    levels = {one.level: one for one in first.bandwidths}
+    for level in second.bandwidths:
+        levels[level.level] = max(levels.get(level.level, level), level, key=lambda one: one.bytes_per_s.value)
+    return dataclasses.replace(
+        second,
+        operations_per_s=tuple(rates.items()),
+        bandwidths=tuple(levels.values()),
+        launch=min(first.launch, second.launch, key=lambda one: one.value),
+        measurements=first.measurements + second.measurements,
+        disturbed_by=first.disturbed_by and second.disturbed_by,
+    )

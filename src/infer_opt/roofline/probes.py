@@ -24,8 +24,11 @@ OPSET, IR_VERSION = 17, 8
 SEED = 20_261_127
 INT8 = "int8"
 REQUANTISED, ACCUMULATED = "QLinearMatMul", "MatMulInteger"
-CPU_WORK, DEVICE_WORK = 2e9, 2e13  # operations of a chain: beside them its ends, and starting it, count for nothing
-FEWEST_LINKS, MOST_LINKS = 2, 48
+# Operations of a chain: so many that its ends, and starting it, count for nothing beside them, and yet so few on a CPU
+# that now and then no neighbour comes in between.
+CPU_WORK, DEVICE_WORK = 1e9, 2e13
+FEWEST_LINKS, MOST_LINKS = 1, 48
+CHANNELS, SIDE, KERNEL = 64, 56, 3  # of the convolution: what ResNet-50 begins with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +88,36 @@ def chain_feeds(elements: int, *, on_device: bool = False) -> dict[str, Any]:
     return {"one": np.ones(1, np.float32)} if on_device else {"x": np.ones(elements, np.float32)}
 
 
+def convolution_model(links: int) -> bytes:
+    """Convolutions of 3x3 without padding, each over what the one before gave: their kernels are the best of some."""
+    generator = np.random.default_rng(SEED)
+    inner = CHANNELS * KERNEL * KERNEL
+    weights = generator.standard_normal((CHANNELS, CHANNELS, KERNEL, KERNEL), dtype=np.float32) / np.sqrt(inner)
+    names = ["x", *(f"y{number}" for number in range(1, links + 1))]
+    nodes = [helper.make_node("Conv", [before, "w"], [after]) for before, after in itertools.pairwise(names)]
+    nodes.append(helper.make_node("Slice", [names[-1], "zero", "two"], ["y"]))
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, CHANNELS, SIDE, SIDE])]
+    constants = {"w": weights, "zero": np.zeros(4, np.int64), "two": np.array([1, 1, 2, 2])}
+    return _model(nodes, inputs, TensorProto.FLOAT, constants)
+
+
+def convolution_feeds() -> dict[str, Any]:
+    """What it is fed with, seeded."""
+    generator = np.random.default_rng(SEED + 1)
+    return {"x": generator.standard_normal((1, CHANNELS, SIDE, SIDE), dtype=np.float32)}
+
+
+def convolution_operations(links: int) -> float:
+    """Of one call; each convolution takes two off either side of the picture."""
+    sides = (SIDE - (KERNEL - 1) * number for number in range(1, links + 1))
+    return float(sum(2 * (CHANNELS * KERNEL * side) ** 2 for side in sides))
+
+
 @contextlib.contextmanager
 def opened(
-    runtime: Runtime, model: bytes, feeds: Mapping[str, Any], *, folder: Path, provider: Provider, threads: int
-) -> Iterator[Run]:
+    runtime: Runtime, model: bytes, feeds: Mapping[str, Any], *, folder: Path, provider: Provider, threads: int,
+    level: GraphLevel = GraphLevel.NONE,
+) -> Iterator[Run]:  # fmt: skip
     """A call of the model in a session of its own.
 
     Raises:
@@ -97,7 +126,7 @@ def opened(
     """
     path = folder / "probe.onnx"
     path.write_bytes(model)
-    options = SessionOptions(provider=provider, intra_threads=threads, graph_level=GraphLevel.NONE)
+    options = SessionOptions(provider=provider, intra_threads=threads, graph_level=level)
     session = runtime.open(path, options)
     try:
         yield lambda: session.run(feeds)

@@ -12,7 +12,7 @@ from infer_opt.results import Estimate
 from infer_opt.roofline.blocks import Clock, Run, rates
 from infer_opt.stats.sustained import sustained
 
-SIZES = (2048, 4096, 8192)  # of square matrices
+SIZES = (2048, 4096, 6144)  # of square matrices
 MIB = 1 << 20
 SETS_BYTES = (8 * MIB, 16 * MIB, 32 * MIB, 64 * MIB, 128 * MIB, 512 * MIB)  # read and written by one node
 LINKS = 48

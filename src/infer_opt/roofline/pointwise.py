@@ -18,12 +18,11 @@ ARITHMETIC = {
         "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "ThresholdedRelu",
         "com.microsoft.BiasAdd", "com.microsoft.BiasDropout", "ai.onnx.ml.Binarizer", "ai.onnx.ml.Imputer",
     ), 1),
-    **dict.fromkeys(("Clip", "LeakyRelu", "PRelu", "Shrink", "DequantizeLinear", "ai.onnx.ml.Scaler"), 2),
+    **dict.fromkeys(("Clip", "LeakyRelu", "PRelu", "Shrink", "ai.onnx.ml.Scaler"), 2),
     **dict.fromkeys(("QuantizeLinear", "com.microsoft.RotaryEmbedding", "RotaryEmbedding"), 3),
     "HardSigmoid": 4,
     "HardSwish": 5,
     "DynamicQuantizeLinear": 5,
-    "com.microsoft.DequantizeLinear": 2,
     "com.microsoft.QuantizeLinear": 3,
 }  # fmt: skip
 FUNCTIONS = {
@@ -97,6 +96,12 @@ def _normalised(operations: int, *optional_inputs: int) -> Callable[[Node], Work
         return work(node, (operations + extra) * output(node).elements, is_exact=False)
 
     return counter
+
+
+def _dequantised(node: Node) -> Work:
+    """Minus the zero point, times the scale, in the precision of the result."""
+    result = output(node)
+    return work(node, 2 * result.elements, precision=result.dtype)
 
 
 def _of_several(node: Node) -> Work:
@@ -174,6 +179,7 @@ POINTWISE: dict[str, Callable[[Node], Work | None]] = {
     **{kind: _quantised(operations) for kind, operations in QUANTISED.items()},
     **{kind: _normalised(first, *rest) for kind, (first, *rest) in NORMALISATIONS.items()},
     **dict.fromkeys(("Max", "Min", "Sum", "Mean"), _of_several),
+    **dict.fromkeys(("DequantizeLinear", "com.microsoft.DequantizeLinear"), _dequantised),
     **dict.fromkeys(POOLS, _pooled),
     **{f"com.microsoft.nchwc.{kind}": _pooled for kind in POOLS},
     **{f"com.ms.internal.nhwc.{kind}": _pooled for kind in POOLS},

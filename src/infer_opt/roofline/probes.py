@@ -22,6 +22,7 @@ from infer_opt.roofline.blocks import Run
 TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
 OPSET, IR_VERSION = 17, 8
 SEED = 20_261_127
+DRAWN = 1 << 20
 INT8 = "int8"
 REQUANTISED, ACCUMULATED = "QLinearMatMul", "MatMulInteger"
 # Operations of a chain: so many that its ends, and starting it, count for nothing beside them, and yet so few on a CPU
@@ -137,8 +138,7 @@ def opened(
 def _products_in_float(product: Product) -> bytes:
     """x @ w @ w ... in the given precision; w keeps the length of vectors, so that no values run away or vanish."""
     kind = TYPES[product.precision]
-    generator = np.random.default_rng(SEED)
-    weights = (generator.standard_normal((product.size, product.size)) / np.sqrt(product.size)).astype(np.float32)
+    weights = _normal(SEED, (product.size, product.size)) / np.float32(np.sqrt(product.size))
     nodes, inputs, constants = _start(product)
     nodes.append(helper.make_node("Cast", ["x"], ["y0"], to=kind))
     for number in range(product.links):
@@ -188,13 +188,18 @@ def _start(product: Product) -> tuple[list[Any], list[Any], dict[str, Any]]:
 
 
 def _first(product: Product) -> Any:
-    generator = np.random.default_rng(SEED + 1)
     shape = (product.size, product.size)
     if product.precision != INT8:
-        return generator.standard_normal(shape, dtype=np.float32)
+        return _normal(SEED + 1, shape)
+    generator = np.random.default_rng(SEED + 1)
     if product.on_device:
         return generator.integers(-128, 128, shape, dtype=np.int8)
     return generator.integers(0, 256, shape, dtype=np.uint8)
+
+
+def _normal(seed: int, shape: tuple[int, ...]) -> Any:
+    """Numbers that repeat after a million: drawing more of them would take longer than multiplying them."""
+    return np.resize(np.random.default_rng(seed).standard_normal(DRAWN, dtype=np.float32), shape)
 
 
 def _model(nodes: list[Any], inputs: list[Any], kind: int, constants: Mapping[str, Any]) -> bytes:

@@ -74,25 +74,25 @@ def candidates(level: Level, *, threads: int) -> list[Candidate]:
     moved = float(each * repeats * threads)
     return [
         Candidate(
-            name=f"{name}, {threads} threads", amount=moved, start=partial(_together, make, each, repeats, threads)
+            name=f"{name}, {threads} threads", amount=moved, start=partial(together, make, each, repeats, threads)
         )
         for name, make in WAYS.items()
     ]
 
 
 def _reading(each: int, repeats: int, reduce: Callable[..., Any]) -> Run:
-    rows = _rows(each // 8, repeats, np.int64)
+    many = rows(each // 8, repeats, np.int64)
     results = np.empty(repeats, np.int64)
-    return lambda: reduce(rows, axis=1, out=results)
+    return lambda: reduce(many, axis=1, out=results)
 
 
 def _negating(each: int, repeats: int) -> Run:
-    source, target = (_rows(each // 8, repeats, np.float32) for _ in range(2))
+    source, target = (rows(each // 8, repeats, np.float32) for _ in range(2))
     return lambda: np.negative(source, out=target)
 
 
 def _copying(each: int, repeats: int) -> Run:
-    source, target = (_rows(each // 8, repeats, np.float32) for _ in range(2))
+    source, target = (rows(each // 8, repeats, np.float32) for _ in range(2))
     return lambda: np.copyto(target, source)
 
 
@@ -104,14 +104,14 @@ WAYS: dict[str, Callable[[int, int], Run]] = {
 }
 
 
-def _rows(length: int, repeats: int, dtype: type) -> Any:
+def rows(length: int, repeats: int, dtype: type) -> Any:
     """So many rows that are all the same memory, which has been written to, so that its pages are there."""
     row: Any = np.ones(length, dtype)
     return as_strided(row, (repeats, length), (0, row.itemsize), writeable=True)
 
 
 @contextlib.contextmanager
-def _together(make: Callable[[int, int], Run], each: int, repeats: int, threads: int) -> Iterator[Run]:
+def together(make: Callable[[int, int], Run], each: int, repeats: int, threads: int) -> Iterator[Run]:
     """All threads at once, each on memory that it has touched first; a run ends when the last of them is done."""
     if threads == 1:
         yield make(each, repeats)

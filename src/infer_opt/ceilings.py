@@ -9,7 +9,10 @@ from infer_opt.config import Provider, SessionOptions
 from infer_opt.facts import CacheLevel, MachineFacts
 from infer_opt.machine.caches import caches
 from infer_opt.machine.memory import available_bytes
-from infer_opt.profiles.roofline import Ceilings
+from infer_opt.profiles.nodes import NodeTimes
+from infer_opt.profiles.roofline import Ceilings, Roofline
+from infer_opt.results import Caution, Note
+from infer_opt.roofline.floors import faster_than_possible
 from infer_opt.roofline.keeping import Setting, keep, kept, the_most
 from infer_opt.runtimes import open_runtime
 from infer_opt.workers.process import run_task
@@ -50,6 +53,22 @@ def ceilings_of(
     found = fresh if found is None else the_most(found, fresh)
     keep(folder, setting, found)
     return found
+
+
+def cautions(found: Roofline, nodes: Sequence[NodeTimes]) -> tuple[Note, ...]:
+    """Why the floors of a model may be too high: its ceilings were measured beside others, or nodes beat them."""
+    notes = []
+    if found.ceilings.disturbed_by is not None:
+        text = f"what this machine can do was measured while something else ran ({found.ceilings.disturbed_by})"
+        notes.append(f"{text}: floors may be too high")
+    faster = faster_than_possible(nodes, found)
+    if faster:
+        several = f"{len(faster)} nodes were" if len(faster) > 1 else "a node was"
+        notes.append(
+            f"{several} faster than the floor, {faster[0]} for one: a ceiling was measured too low, "
+            "or a kernel needs fewer operations than are counted"
+        )
+    return tuple(Note(caution=Caution.LOW_CEILING, text=text) for text in notes)
 
 
 def threads_of(machine: MachineFacts, options: SessionOptions) -> int:

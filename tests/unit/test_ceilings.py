@@ -7,11 +7,12 @@ import pytest
 
 from fakes import MACHINE
 from infer_opt import ceilings
-from infer_opt.ceilings import ceilings_of, threads_of
+from infer_opt.ceilings import cautions, ceilings_of, threads_of
 from infer_opt.config import Provider, SessionOptions
 from infer_opt.profiles.roofline import Ceilings
+from infer_opt.results import Caution
 from infer_opt.roofline.keeping import Setting
-from made_profiles import around, made_roofline
+from made_profiles import around, made_profile, made_roofline
 
 STOCK = SessionOptions()
 
@@ -114,3 +115,16 @@ def test_a_session_has_as_many_threads_as_it_was_told_or_as_there_are_cores(
     machine = dataclasses.replace(MACHINE, physical_cores=physical, usable_cores=usable)
 
     assert threads_of(machine, options) == threads
+
+
+def test_floors_that_may_be_too_high_come_with_a_caution() -> None:
+    found, nodes = made_roofline(), made_profile().nodes
+    quick = dataclasses.replace(nodes[0], time=around(50_000.0))
+    beside = dataclasses.replace(found, ceilings=dataclasses.replace(found.ceilings, disturbed_by="steal"))
+
+    assert cautions(found, nodes) == ()
+    (faster,) = cautions(found, (quick, *nodes[1:]))
+    assert "a node was faster than the floor, /encoder/fc/MatMul for one" in faster.text
+    (disturbed,) = cautions(beside, nodes)
+    assert "(steal)" in disturbed.text
+    assert {faster.caution, disturbed.caution} == {Caution.LOW_CEILING}

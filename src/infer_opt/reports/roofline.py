@@ -32,7 +32,7 @@ def lines(profile: Profile) -> list[str]:
 
 
 def ceilings_line(ceilings: Ceilings) -> str:
-    """`With 2 threads, it computes at most 371 GOP/s in float32, moves memory 17.0 GB/s, and starts a node in 194 ns.`"""
+    """`With 2 threads, it computes at most 371 GOP/s in float32, moves memory 17.0 GB/s, starts a node in 194 ns.`"""
     threads = f"{ceilings.threads} thread{'s' * (ceilings.threads != 1)}"
     products = ", ".join(
         f"{operations_per_s(rate.value)} in {precision}" for precision, rate in ceilings.operations_per_s

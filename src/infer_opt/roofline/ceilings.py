@@ -73,6 +73,11 @@ class Bench:
         """Where the runtime is to run."""
         return Provider(self.setting.provider)
 
+    @property
+    def is_device(self) -> bool:
+        """Whether something else than this computer's own cores computes."""
+        return self.provider is not Provider.CPU
+
 
 def measure(bench: Bench, *, now_ms: int) -> Ceilings:
     """All ceilings of the bench's setting. `now_ms` is since 1970.
@@ -82,8 +87,7 @@ def measure(bench: Bench, *, now_ms: int) -> Ceilings:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        is_device = bench.provider is not Provider.CPU
-        products = tuple(_products(bench, folder, is_device=is_device))
+        products = tuple(_products(bench, folder))
         if not products:
             raise UnavailableError(
                 f"{bench.setting.runtime} multiplies no matrices on {bench.provider}",
@@ -91,7 +95,7 @@ def measure(bench: Bench, *, now_ms: int) -> Ceilings:
             )
         bandwidths = (
             device.bandwidths(partial(_chain_run, bench, folder, on_device=True), clock=bench.clock)
-            if is_device
+            if bench.is_device
             else _bandwidths(bench)
         )
         return Ceilings(
@@ -100,53 +104,55 @@ def measure(bench: Bench, *, now_ms: int) -> Ceilings:
             threads=bench.setting.threads,
             operations_per_s=products,
             bandwidths=bandwidths,
-            launch=_launch(bench, folder, on_device=is_device),
+            launch=_launch(bench, folder, on_device=bench.is_device),
             measured_ms=now_ms,
         )
 
 
-def _products(bench: Bench, folder: Path, *, is_device: bool) -> Iterator[tuple[str, Estimate]]:
+def _products(bench: Bench, folder: Path) -> Iterator[tuple[str, Estimate]]:
     """Precision and operations a second, of those that run there.
 
     A 16-bit product that is no faster than one in float32 was computed in float32, between casts: the runtime has no
     kernel for it, and the ceiling of such nodes is that of float32.
     """
-    wholes = _with_runtime(bench, folder, "float32", is_device=is_device)
-    if not is_device:
-        wholes += [*_with_blas(bench), _convolved(bench, folder)]
-    whole = _best(bench, wholes)
+    whole = fastest(bench, float32_candidates(bench, folder))
     if whole is not None:
         yield "float32", whole.rate
     for precision in HALVES:
         least = 0.0 if whole is None else NEARLY * whole.rate.value
-        half = _best(bench, _with_runtime(bench, folder, precision, is_device=is_device), least=least)
+        half = fastest(bench, _with_runtime(bench, folder, precision), least=least)
         if half is not None and (whole is None or half.rate.value > FASTER * whole.rate.value):
             yield precision, half.rate
-    operators = (ACCUMULATED,) if is_device else (REQUANTISED, ACCUMULATED)
-    eighths = [
-        candidate
-        for operator in operators
-        for candidate in _with_runtime(bench, folder, INT8, is_device=is_device, operator=operator)
-    ]
-    eighth = _best(bench, eighths)
+    eighth = fastest(bench, int8_candidates(bench, folder))
     if eighth is not None:
         yield INT8, eighth.rate
 
 
-def _best(bench: Bench, candidates: Sequence[Candidate], *, least: float = 0.0) -> Best | None:
+def float32_candidates(bench: Bench, folder: Path) -> list[Candidate]:
+    """Products by the runtime; on a CPU by numpy's BLAS too, and a convolution."""
+    found = _with_runtime(bench, folder, "float32")
+    return found if bench.is_device else [*found, *_with_blas(bench), _convolved(bench, folder)]
+
+
+def int8_candidates(bench: Bench, folder: Path) -> list[Candidate]:
+    """Products of which the sums are kept, and on a CPU those that are made 8 bits again."""
+    operators = (ACCUMULATED,) if bench.is_device else (REQUANTISED, ACCUMULATED)
+    return [one for operator in operators for one in _with_runtime(bench, folder, INT8, operator=operator)]
+
+
+def fastest(bench: Bench, candidates: Sequence[Candidate], *, least: float = 0.0) -> Best | None:
+    """The most that any of them keeps up; None where none runs, or reaches `least` at a first look."""
     effort = bench.effort
-    if bench.provider is not Provider.CPU:  # whose models are large, and whose sessions resemble each other more
+    if bench.is_device:  # whose models are large, and whose sessions resemble each other more
         effort = dataclasses.replace(effort, finalists=1, openings=min(2, effort.openings))
     return best(candidates, clock=bench.clock, effort=effort, least=least)
 
 
-def _with_runtime(
-    bench: Bench, folder: Path, precision: str, *, is_device: bool, operator: str = "MatMul"
-) -> list[Candidate]:
+def _with_runtime(bench: Bench, folder: Path, precision: str, *, operator: str = "MatMul") -> list[Candidate]:
     """Every size with all threads, and one of them with a single thread, which may be faster on shared cores."""
     found = []
-    for threads, size in _shapes(bench, is_device=is_device):
-        product = product_of(precision, size, operator=operator, on_device=is_device)
+    for threads, size in _shapes(bench):
+        product = product_of(precision, size, operator=operator, on_device=bench.is_device)
         found.append(
             Candidate(
                 name=f"{bench.setting.runtime} {operator} {precision} {size}, {threads} threads",
@@ -164,7 +170,7 @@ def _with_blas(bench: Bench) -> list[Candidate]:
             amount=2.0 * size**3,
             start=partial(_blas_run, size, threads),
         )
-        for threads, size in _shapes(bench, is_device=False)
+        for threads, size in _shapes(bench)
     ]
 
 
@@ -181,9 +187,9 @@ def _convolved(bench: Bench, folder: Path) -> Candidate:
     )
 
 
-def _shapes(bench: Bench, *, is_device: bool) -> list[tuple[int, int]]:
+def _shapes(bench: Bench) -> list[tuple[int, int]]:
     """(threads, size of square matrices)."""
-    if is_device:
+    if bench.is_device:
         return [(0, size) for size in device.SIZES]
     cache = next((one.capacity_bytes for one in bench.caches if one.level == traffic.NEAREST), SUPPOSED_CACHE)
     sizes = [max(1, round(math.sqrt(fill * cache / 12) / STEP)) * STEP for fill in FILLS]
@@ -221,14 +227,20 @@ def _bandwidths(bench: Bench) -> tuple[Bandwidth, ...]:
     threads = max(1, bench.setting.threads)
     found: list[Bandwidth] = []
     for level in reversed(traffic.levels(bench.caches, threads=threads, available_bytes=bench.available_bytes)):
-        effort = dataclasses.replace(bench.effort, finalists=1)  # memory of this size takes long to get
-        seen = best(traffic.candidates(level, threads=threads), clock=bench.clock, effort=effort)
+        seen = moved_most(bench, level)
         if seen is None:
             continue
         behind = found[-1].bytes_per_s if found else seen.rate
         rate = max(seen.rate, behind, key=lambda one: one.value)
         found.append(Bandwidth(level=level.name, capacity_bytes=level.capacity_bytes, bytes_per_s=rate))
     return tuple(reversed(found))
+
+
+def moved_most(bench: Bench, level: traffic.Level) -> Best | None:
+    """How many bytes a second a CPU's threads move within a level."""
+    effort = dataclasses.replace(bench.effort, finalists=1)  # memory of this size takes long to get
+    candidates = traffic.candidates(level, threads=max(1, bench.setting.threads))
+    return best(candidates, clock=bench.clock, effort=effort)
 
 
 def _launch(bench: Bench, folder: Path, *, on_device: bool) -> Estimate:

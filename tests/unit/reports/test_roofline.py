@@ -51,7 +51,7 @@ def test_the_table_shows_time_floor_and_what_binds() -> None:
 
     assert [line.rstrip() for line in shown.splitlines()[1:-1]] == [
         "node                   time    floor  x floor    above  bound by  work",
-        "------------------  -------  -------  -------  -------  --------  --------------------------",
+        "------------------  -------  -------  -------  -------  --------  -------------------------",
         "/head/Softmax       15.0 µs   800 ns    18.8x  14.2 µs  launch    2.56 kOP float32, 4.10 kB",
         "/encoder/fc/MatMul  80.0 µs  70.2 µs    1.14x  9.82 µs  memory    524 kOP float32, 1.05 MB",
     ]

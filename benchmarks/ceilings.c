@@ -1,12 +1,17 @@
 /*
  * What this CPU can do, without any library: instructions in a loop, a matrix product in blocks, and memory in turns.
  *
- *     cc -O3 -march=native -pthread benchmarks/ceilings.c -o ceilings
+ *     cc -O3 -mavx512f -mprefer-vector-width=512 -pthread benchmarks/ceilings.c -o ceilings
+ *
+ * with -mavx2 -mfma instead, and -mavx512vnni, -mavxvnni, -mamx-tile -mamx-int8 besides, as /proc/cpuinfo has them:
+ * -march=native goes by the model's number, which virtual machines make up.
+ *
  *     ./ceilings fma     THREADS SECONDS          float32 multiply-adds in registers
  *     ./ceilings vnni    THREADS SECONDS          8-bit dot products in registers (AVX-512 VNNI or AVX-VNNI)
  *     ./ceilings amx     THREADS SECONDS          8-bit dot products in tiles (AMX)
  *     ./ceilings sgemm   THREADS SECONDS N        float32 product of N x N matrices, N a multiple of 96
  *     ./ceilings read    THREADS SECONDS BYTES    all threads together over BYTES
+ *     ./ceilings dot     THREADS SECONDS BYTES    one half of BYTES by the other
  *     ./ceilings copy    THREADS SECONDS BYTES    half of BYTES to the other half
  *     ./ceilings triad   THREADS SECONDS BYTES    a = b + s * c, a third of BYTES each
  *
@@ -133,6 +138,7 @@ static double amx_work(part *p) {
     static int8_t data[1024];
     shape.palette = 1;
     for (int i = 0; i < 8; i++) shape.row_bytes[i] = 64, shape.rows[i] = 16;
+    __asm__ volatile("" : : "r"(&shape) : "memory"); /* gcc knows only of the first bytes that are read */
     _tile_loadconfig(&shape);
     _tile_zero(0);
     _tile_zero(1);
@@ -232,6 +238,22 @@ static double read_work(part *p) {
     return 4.0 * (double)(p->floats / (8 * LANES) * 8 * LANES) * (double)p->repeats;
 }
 
+static double dot_work(part *p) {
+    size_t half = p->floats / 2 / (4 * LANES) * (4 * LANES);
+    vec sums[8];
+    for (int i = 0; i < 8; i++) sums[i] = set1(0.0f);
+    for (long r = 0; r < p->repeats; r++)
+        for (size_t i = 0; i + 8 * LANES <= half; i += 8 * LANES)
+#pragma GCC unroll 8
+            for (int j = 0; j < 8; j++)
+                sums[j] = fmadd(load(p->a + i + (size_t)j * LANES), load(p->a + half + i + (size_t)j * LANES), sums[j]);
+    for (int j = 1; j < 8; j++) sums[0] = add(sums[0], sums[j]);
+    float out[LANES];
+    store(out, sums[0]);
+    p->sink = out[0];
+    return 2.0 * 4.0 * (double)(half / (8 * LANES) * 8 * LANES) * (double)p->repeats;
+}
+
 static double copy_work(part *p) {
     size_t half = p->floats / 2;
     for (long r = 0; r < p->repeats; r++) {
@@ -304,6 +326,7 @@ static working named(const char *name) {
     if (!strcmp(name, "fma")) return fma_work;
     if (!strcmp(name, "sgemm")) return sgemm_work;
     if (!strcmp(name, "read")) return read_work;
+    if (!strcmp(name, "dot")) return dot_work;
     if (!strcmp(name, "copy")) return copy_work;
     if (!strcmp(name, "triad")) return triad_work;
 #if defined(HAS_VNNI)

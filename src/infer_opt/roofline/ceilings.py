@@ -238,7 +238,8 @@ def _bandwidths(bench: Bench) -> tuple[Bandwidth, ...]:
 
 def moved_most(bench: Bench, level: traffic.Level) -> Best | None:
     """How many bytes a second a CPU's threads move within a level."""
-    effort = dataclasses.replace(bench.effort, finalists=1)  # memory of this size takes long to get
+    # Memory of this size takes long to get.
+    effort = dataclasses.replace(bench.effort, finalists=1, enough_s=2 * bench.effort.enough_s)
     candidates = traffic.candidates(level, threads=max(1, bench.setting.threads))
     return best(candidates, clock=bench.clock, effort=effort)
 

@@ -7,7 +7,7 @@ import pytest
 
 from infer_opt.facts import CacheLevel
 from infer_opt.roofline.blocks import Run
-from infer_opt.roofline.traffic import Level, candidates, levels, rows, together
+from infer_opt.roofline.traffic import PAGE, Level, Sets, candidates, levels, rows, together
 
 KIB, MIB = 1 << 10, 1 << 20
 FIRST = CacheLevel(level=1, capacity_bytes=48 * KIB, shared_by=1, count=2)
@@ -43,35 +43,51 @@ def test_without_caches_there_is_memory_alone() -> None:
     )
 
 
-@pytest.mark.parametrize(("available", "most"), [(400 * MIB, 100 * MIB), (None, 1 << 30), (1 << 40, 1 << 30)])
+@pytest.mark.parametrize(("available", "most"), [(400 * MIB, 100 * MIB), (None, 512 * MIB), (1 << 40, 512 * MIB)])
 def test_a_quarter_of_what_is_available_is_taken_at_the_most(available: int | None, most: int) -> None:
     huge = CacheLevel(level=3, capacity_bytes=1 << 30, shared_by=2, count=1)
 
     assert levels((huge,), threads=2, available_bytes=available)[-1].set_bytes <= most
 
 
-def test_rows_of_a_view_are_all_the_same_memory() -> None:
-    view = rows(8, 1000, np.float32)
-    view[0, 3] = 5.0
+def test_rows_of_a_view_are_all_the_same_memory_and_begin_with_a_line() -> None:
+    memory = Sets(PAGE, is_lasting=False).of(0)
+    first, second = rows(memory, 1000, np.float64, np.bool_)
+    first[0, 3] = 5.0
 
-    assert view.shape == (1000, 8)
-    assert view[999].tolist() == [1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0]
+    assert first.shape == second.shape == (1000, (4096 - 128) // 9)
+    assert first[999, 3] == 5.0
+    assert first[999, 2] == first[0, 4]
+    assert [view.ctypes.data % 64 for view in (first, second)] == [0, 0]
+    assert second.all()
 
 
-def test_every_thread_does_its_part_once_a_run_on_memory_of_its_own() -> None:
-    made: list[int] = []
+def test_memory_of_a_cache_is_taken_anew_and_a_large_set_lasts() -> None:
+    passing, lasting = Sets(PAGE, is_lasting=False), Sets(PAGE, is_lasting=True)
+    first, same = passing.of(0), lasting.of(0)
+    same[0] = 9
+
+    assert passing.of(0) is not first
+    assert lasting.of(0) is same
+    assert lasting.of(1) is not same
+    assert same[0] == 1  # filled anew: what one way left behind must not slow the next one down
+
+
+def test_every_thread_does_its_part_once_a_run() -> None:
+    made: list[tuple[int, int]] = []
     done: list[tuple[int, int]] = []
 
-    def make(each: int, repeats: int) -> Run:
-        made.append(threading.get_ident())
-        return lambda: done.append((threading.get_ident(), each * repeats))
+    def make(number: int) -> Run:
+        made.append((threading.get_ident(), number))
+        return lambda: done.append((threading.get_ident(), number))
 
-    with together(make, 64, 10, 3) as run:
+    with together(make, 3) as run:
         run()
         run()
 
-    assert len(set(made)) == 3
-    assert sorted(done[:3]) == sorted(done[3:]) == sorted((thread, 640) for thread in made)
+    assert sorted(number for _, number in made) == [0, 1, 2]
+    assert len({thread for thread, _ in made}) == 3
+    assert sorted(done[:3]) == sorted(done[3:]) == sorted(made)
 
 
 @pytest.mark.parametrize("name", [candidate.name for candidate in candidates(SMALL, threads=2)])

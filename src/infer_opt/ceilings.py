@@ -24,14 +24,19 @@ TIMEOUT_S = 180.0  # what takes 20 s, on a machine that others use too
 
 
 def ceilings_of(
-    machine: MachineFacts, *, options: SessionOptions, runtime: str, version: str, cache: Path, again: bool = False
-) -> Ceilings:
+    machine: MachineFacts, *, options: SessionOptions, runtime: str, version: str, cache: Path, again: bool = False,
+    more: bool = False,
+) -> Ceilings:  # fmt: skip
     """What `machine` (this one) can do for a session opened with these options, measured once and kept.
 
     What was measured while something else ran is measured again by the next two calls, and the most that was seen
-    counts. `cache` is the cache folder; `again` measures whatever is there, and forgets it. A session without a word
-    about threads has as many as there are physical cores that it may use. It takes up to 20 s, in which nothing else
-    should run.
+    counts. A session without a word about threads has as many as there are physical cores that it may use. It takes up
+    to 20 s, in which nothing else should run.
+
+    Arguments:
+        cache: the cache folder; they lie in `ceilings/` there.
+        again: measure, and forget what is there: the machine has changed.
+        more: measure, and keep the most of both: a node was faster than its floor.
 
     Raises:
         UnavailableError: the runtime does not run there.
@@ -47,7 +52,7 @@ def ceilings_of(
     )
     folder = cache / FOLDER
     found = None if again else kept(folder, setting)
-    if found is not None and (found.disturbed_by is None or found.measurements >= TRIES):
+    if found is not None and not more and (found.disturbed_by is None or found.measurements >= TRIES):
         return found
     fresh: Ceilings = run_task("infer_opt.ceilings:measure_here", setting, caches(), timeout_s=TIMEOUT_S)
     found = fresh if found is None else the_most(found, fresh)

@@ -35,7 +35,7 @@ class Measuring:
 
 
 def ask(cache: Path, *, version: str = "1.0", options: SessionOptions = STOCK, again: bool = False) -> Ceilings:
-    return ceilings_of(MACHINE, options=options, runtime="onnx", version=version, cache=cache, again=again)
+    return ceilings_of(MACHINE, options=options, runtime="onnx", version=version, cache=cache, again=again, more=more)
 
 
 def peak(found: Ceilings) -> float:
@@ -96,6 +96,17 @@ def test_asked_again_what_was_is_forgotten(tmp_path: Path, monkeypatch: pytest.M
     found = ask(tmp_path, again=True)
 
     assert (peak(found), found.measurements) == (200.0, 1)
+    assert ask(tmp_path) == found
+
+
+def test_asked_for_more_the_most_of_both_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring = Measuring()
+    monkeypatch.setattr(ceilings, "run_task", measuring)
+
+    ask(tmp_path)
+    found = ask(tmp_path, more=True)
+
+    assert (peak(found), found.measurements, len(measuring.asked)) == (200.0, 2, 2)
     assert ask(tmp_path) == found
 
 

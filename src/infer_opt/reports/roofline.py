@@ -24,7 +24,8 @@ def lines(profile: Profile) -> list[str]:
     found = profile.roofline
     if found is None:
         return []
-    said = [f"The floor on this machine is {duration(found.floor_ns)}; this model is at {_of_floor(profile)}."]
+    at = ratio(profile.call.latency.value / found.floor_ns if found.floor_ns else None)
+    said = [f"The floor on this machine is {duration(found.floor_ns)}; this model is at {at}."]
     if found.counted_share < COUNTED:
         rest = percent(1 - found.counted_share)
         said.append(f"{rest} of the nodes' time is in operators that are not counted: their floor is their launch.")
@@ -84,12 +85,6 @@ def farthest_nodes(profile: Profile) -> list[tuple[NodeTimes, NodeFloor]]:
     pairs = zip(profile.nodes, profile.roofline.nodes, strict=True)
     slower = [(times, least) for times, least in pairs if times.time.value > least.floor_ns]
     return sorted(slower, key=lambda pair: pair[1].floor_ns - pair[0].time.value)
-
-
-def _of_floor(profile: Profile) -> str:
-    assert profile.roofline is not None
-    floor_ns = profile.roofline.floor_ns
-    return ratio(profile.call.latency.value / floor_ns if floor_ns else None)
 
 
 def _figures(times: NodeTimes, least: NodeFloor) -> list[str]:

@@ -48,7 +48,7 @@ from infer_opt.stats.sustained import sustained
 SUPPOSED_CACHE = 1 << 20  # where no second-level cache is known
 FILLS = (0.5, 2.0, 8.0)  # three float32 matrices over the second-level cache: within it, and well beyond
 STEP = 32  # sizes are multiples of it, so that no kernel has remainders to see to
-CONVOLUTIONS = 2  # in a chain
+CONVOLUTIONS = 4  # in a chain: to bring its input into their layout counts for little then
 HALVES = ("float16", "bfloat16")
 FASTER = 1.3  # than float32 is what a 16-bit product must be to be one
 NEARLY = 0.8  # as fast as float32 at a first look, and it is worth a second one

@@ -6,11 +6,11 @@ The floor of a node is the longest of three times, as if the other two went on m
 - its traffic, at the bandwidth of the level that the bytes come from;
 - starting it.
 
-Which level bytes come from is decided in favour of the machine. What a node reads and writes besides weights has
-just been in use: only as much of it as the level's caches cannot hold comes from behind them. Weights come round once
-a call, after all others: where all weights of the model are W bytes and a cache holds C, then, whatever it keeps, at
-least the share 1 - C / W of them comes from behind it. A floor is no prediction: small matrices do not reach the
-ceiling, and caches keep less than they could.
+Which level bytes come from is decided in favour of the machine. What a node reads besides weights was just written, and
+what it writes is about to be read: only as much of either as a level's caches cannot hold goes through to behind them.
+Weights come round once a call, after all others: where all weights of the model are W bytes and a cache holds C, then,
+whatever it keeps, at least the share 1 - C / W of them comes from behind it. A floor is no prediction: small matrices
+do not reach the ceiling, and caches keep less than they could.
 """
 
 from collections.abc import Sequence
@@ -97,11 +97,11 @@ def faster_than_possible(nodes: Sequence[NodeTimes], found: Roofline) -> tuple[s
 
 def _traffic_s(work: Work, ceilings: Ceilings, weights: int) -> float:
     """The slowest of the levels: the nearest passes everything on, each further one what those before cannot hold."""
-    others = work.moved_bytes - work.weight_bytes
+    activations = work.read_bytes - work.weight_bytes
     slowest, before = 0.0, 0
     for level in ceilings.bandwidths:
         share = max(0.0, 1.0 - before / weights) if weights else 0.0
-        beyond = share * work.weight_bytes + max(0, others - before)
+        beyond = share * work.weight_bytes + max(0, activations - before) + max(0, work.written_bytes - before)
         slowest = max(slowest, beyond / level.bytes_per_s.value)
         before = level.capacity_bytes or before
     return slowest

@@ -1,8 +1,10 @@
 """Ceilings of machines whose truth is known, and of this one in miniature."""
 
 import time
+from pathlib import Path
 
 import pytest
+from benchmarks.counting import as_nodes, with_shapes
 
 from fake_products import FakeProductsRuntime, TrueMachine
 from fakes import FakeClock
@@ -12,8 +14,17 @@ from infer_opt.facts import CacheLevel
 from infer_opt.profiles.roofline import Ceilings
 from infer_opt.roofline import ceilings
 from infer_opt.roofline.blocks import Effort
-from infer_opt.roofline.ceilings import Bench, measure
+from infer_opt.roofline.ceilings import Bench, float32_candidates, int8_candidates, measure
+from infer_opt.roofline.counting import count
 from infer_opt.roofline.keeping import Setting
+from infer_opt.roofline.probes import (
+    Product,
+    convolution_feeds,
+    convolution_model,
+    convolution_operations,
+    product_feeds,
+    product_model,
+)
 from infer_opt.runtimes import open_runtime
 
 GPU = TrueMachine(operations_per_s={"float32": 60e12, "float16": 800e12, "bfloat16": 790e12, "int8": 1500e12})
@@ -88,20 +99,23 @@ def test_a_provider_that_multiplies_nothing_is_an_error(monkeypatch: pytest.Monk
         on_device(TrueMachine(operations_per_s={}))
 
 
+def this_machine(*, caches: tuple[CacheLevel, ...]) -> Bench:
+    return Bench(
+        runtime=open_runtime("onnx"),
+        setting=Setting(machine="f00d", provider="cpu", threads=2, runtime="onnx", version="1.0"),
+        caches=caches,
+        available_bytes=16 * MIB,
+        clock=time.perf_counter_ns,
+        effort=Effort(screen_s=0.0, settle_s=0.0, openings=1, finalists=1),
+    )
+
+
 def test_this_machine_has_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
     """In miniature: small matrices, for a moment. The figures are not judged, only that they are some."""
     monkeypatch.setattr(ceilings, "LINKS", 50)
     monkeypatch.setattr("infer_opt.roofline.traffic.CALL_BYTES", 4 * MIB)
     monkeypatch.setattr("infer_opt.roofline.probes.CPU_WORK", 1e6)
-    setting = Setting(machine="f00d", provider="cpu", threads=2, runtime="onnx", version="1.0")
-    bench = Bench(
-        runtime=open_runtime("onnx"),
-        setting=setting,
-        caches=(CacheLevel(level=2, capacity_bytes=256 << 10, shared_by=1, count=2),),
-        available_bytes=16 * MIB,
-        clock=time.perf_counter_ns,
-        effort=Effort(screen_s=0.0, settle_s=0.0, openings=1, finalists=1),
-    )
+    bench = this_machine(caches=(CacheLevel(level=2, capacity_bytes=256 << 10, shared_by=1, count=2),))
 
     found = measure(bench, now_ms=0)
 
@@ -111,3 +125,55 @@ def test_this_machine_has_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [level.level for level in found.bandwidths] == ["L2", "memory"]
     assert found.bandwidths[0].bytes_per_s.value >= found.bandwidths[1].bytes_per_s.value > 1e7
     assert 0 < found.launch.value < 1e6
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_every_product_of_this_machine_runs_and_does_as_many_operations_as_it_says(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that the runtime refuses is taken for a kernel that is missing: here none is."""
+    monkeypatch.setattr("infer_opt.roofline.probes.CPU_WORK", 1e6)
+    bench = this_machine(caches=(CacheLevel(level=2, capacity_bytes=64 << 10, shared_by=1, count=2),))
+    candidates = {"float32": float32_candidates, "int8": int8_candidates}[precision](bench, tmp_path)
+
+    assert len(candidates) >= 8
+    for candidate in candidates:
+        assert candidate.amount > 1e4
+        with candidate.start() as run:
+            run()
+
+
+def test_a_convolution_counts_what_the_counter_counts(tmp_path: Path) -> None:
+    path = tmp_path / "convolution.onnx"
+    path.write_bytes(convolution_model(3))
+    nodes = as_nodes(*with_shapes(path, convolution_feeds(), tmp_path))
+
+    works = [count(one) for one in nodes if one.operator == "Conv"]
+
+    assert sum(work.operations for work in works if work is not None) == convolution_operations(3)
+
+
+@pytest.mark.parametrize(
+    ("precision", "operator", "on_device"),
+    [
+        ("float32", "MatMul", False),
+        ("float32", "MatMul", True),
+        ("int8", "MatMulInteger", False),
+        ("int8", "MatMulInteger", True),
+        ("int8", "QLinearMatMul", False),
+    ],
+)
+def test_a_chain_of_products_counts_what_the_counter_counts(
+    precision: str, operator: str, on_device: bool, tmp_path: Path
+) -> None:
+    product = Product(precision=precision, size=64, links=3, operator=operator, on_device=on_device)
+    path = tmp_path / "products.onnx"
+    path.write_bytes(product_model(product))
+    nodes = as_nodes(*with_shapes(path, product_feeds(product), tmp_path))
+
+    products = [one for one in nodes if "MatMul" in one.operator]
+    works = [count(one) for one in products]
+
+    scaled = sum(one.outputs[0].elements for one in products if one.operator == "QLinearMatMul")
+    assert sum(work.operations for work in works if work is not None) == product.operations + scaled
+    assert {work.precision for work in works if work is not None} == {precision}

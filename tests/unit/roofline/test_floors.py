@@ -34,9 +34,15 @@ CEILINGS = Ceilings(
 )
 
 
-def work(operations: int = 0, *, moved: int = 0, weights: int = 0, precision: str = "float32") -> Work:
+def work(
+    operations: int = 0, *, moved: int = 0, written: int = 0, weights: int = 0, precision: str = "float32"
+) -> Work:
     return Work(
-        operations=operations, read_bytes=moved + weights, written_bytes=0, weight_bytes=weights, precision=precision
+        operations=operations,
+        read_bytes=moved + weights,
+        written_bytes=written,
+        weight_bytes=weights,
+        precision=precision,
     )
 
 
@@ -56,6 +62,12 @@ def taking(one: Node, ns: float, *, executions: float = 1.0) -> NodeTimes:
         (work(moved=2 * MB), 0, 50_000, Bound.MEMORY),
         # 12 MB: at 40 a ns all of it takes 300 us, the 8 MB that L2 cannot hold 400 us at 20 a ns
         (work(moved=12 * MB), 0, 400_000, Bound.MEMORY),
+        # 3 MB read and 3 MB written, in the same place perhaps: both may be in L2 when they are needed
+        (work(moved=3 * MB, written=3 * MB), 0, 150_000, Bound.MEMORY),
+        # 6 MB read and 6 MB written: 2 MB of either do not fit
+        (work(moved=6 * MB, written=6 * MB), 0, 300_000, Bound.MEMORY),
+        # 20 MB each: 16 MB of either go through L3
+        (work(moved=20 * MB, written=20 * MB), 0, 1_600_000, Bound.MEMORY),
         # 132 MB: 100 MB beyond L3 at 10 a ns
         (work(moved=132 * MB), 0, 10_000_000, Bound.MEMORY),
         # 1 MB of the model's 2 MB of weights: they all stay in L2

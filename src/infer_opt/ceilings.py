@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from infer_opt.config import Provider, SessionOptions
+from infer_opt.config import Provider, SessionOptions, TrialConfig
+from infer_opt.errors import ConfigError
 from infer_opt.facts import CacheLevel, MachineFacts
 from infer_opt.machine.caches import caches
 from infer_opt.machine.memory import available_bytes
@@ -19,6 +20,7 @@ from infer_opt.workers.process import run_task
 from infer_opt.workers.watching import watch_machine
 
 FOLDER = "ceilings"  # in the cache folder
+MEASURED = TrialConfig().runtime
 TRIES = 3  # to measure them while nothing else runs, before what was seen is made do with
 TIMEOUT_S = 180.0  # what takes 20 s, on a machine that others use too
 
@@ -39,10 +41,13 @@ def ceilings_of(
         more: measure, and keep the most of both: a node was faster than its floor.
 
     Raises:
+        ConfigError: not ONNX Runtime, which alone runs chains of nodes as they are given.
         UnavailableError: the runtime does not run there.
         WorkerError: the measuring process ended, or took longer than three minutes.
         StorageError: the cache folder cannot be written.
     """
+    if runtime != MEASURED:
+        raise ConfigError(f"ceilings are measured with ONNX Runtime, not with {runtime}")
     setting = Setting(
         machine=machine.fingerprint,
         provider=str(options.provider),

@@ -9,6 +9,7 @@ from fakes import MACHINE
 from infer_opt import ceilings
 from infer_opt.ceilings import cautions, ceilings_of, threads_of
 from infer_opt.config import Provider, SessionOptions
+from infer_opt.errors import ConfigError
 from infer_opt.profiles.roofline import Ceilings
 from infer_opt.results import Caution
 from infer_opt.roofline.keeping import Setting
@@ -34,7 +35,9 @@ class Measuring:
         )
 
 
-def ask(cache: Path, *, version: str = "1.0", options: SessionOptions = STOCK, again: bool = False) -> Ceilings:
+def ask(
+    cache: Path, *, version: str = "1.0", options: SessionOptions = STOCK, again: bool = False, more: bool = False
+) -> Ceilings:
     return ceilings_of(MACHINE, options=options, runtime="onnx", version=version, cache=cache, again=again, more=more)
 
 
@@ -97,6 +100,12 @@ def test_asked_again_what_was_is_forgotten(tmp_path: Path, monkeypatch: pytest.M
 
     assert (peak(found), found.measurements) == (200.0, 1)
     assert ask(tmp_path) == found
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino", "else"])
+def test_another_runtime_which_changes_what_it_is_given_is_refused(tmp_path: Path, runtime: str) -> None:
+    with pytest.raises(ConfigError, match=f"with ONNX Runtime, not with {runtime}"):
+        ceilings_of(MACHINE, options=STOCK, runtime=runtime, version="1.0", cache=tmp_path)
 
 
 def test_asked_for_more_the_most_of_both_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

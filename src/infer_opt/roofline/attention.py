@@ -15,7 +15,11 @@ SOFTMAX = 6  # a pair: scaled, then the largest, minus it, exp, the sum, over it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heads:
-    """What is attended to: `queries` times `keys` pairs in each of so many heads, of so many values each."""
+    """What is attended to: `queries` times `keys` pairs in each of so many heads, of so many values each.
+
+    The first query stands at the key `before`. Where `is_causal`, none sees a key behind it; `back` and `ahead` are how
+    many keys it sees on either side, None for all.
+    """
 
     batch: int
     heads: int
@@ -23,17 +27,23 @@ class Heads:
     keys: int
     width: int
     value_width: int
+    before: int = 0
     is_causal: bool = False
-    window: int = -1
+    back: int | None = None
+    ahead: int | None = None
 
     @property
     def pairs(self) -> int:
         """How many pairs of a query and a key one head scores."""
-        if not self.is_causal:
+        ahead = 0 if self.is_causal else self.ahead
+        if self.back is None and ahead is None:
             return self.queries * self.keys
-        before = self.keys - self.queries
-        seen = (min(self.keys, max(0, before + number + 1)) for number in range(self.queries))
-        return sum(min(count, self.window) if self.window > 0 else count for count in seen)
+        total = 0
+        for place in range(self.before, self.before + self.queries):
+            first = 0 if self.back is None else max(0, place - self.back)
+            last = self.keys - 1 if ahead is None else min(self.keys - 1, place + ahead)
+            total += max(0, last - first + 1)
+        return total
 
     @property
     def operations(self) -> int:
@@ -42,21 +52,30 @@ class Heads:
 
 
 def _attention(node: Node) -> Work:
-    """ONNX's own: (batch, heads, length, width), or (batch, length, heads * width) with the heads as attributes."""
+    """ONNX's own: (batch, heads, length, width), or (batch, length, heads * width) with the heads as attributes.
+
+    Where only values say how many keys are in use, as many as there are queries are taken for sure.
+    """
     query, key, value = given(node, 0), given(node, 1), given(node, 2)
     past = optional(node, 4)
+    earlier = size(past, 2) if past is not None else 0
     if len(query.shape) == 4:
         heads, queries, keys = size(query, 1), size(query, 2), size(key, 2)
         width, value_width = size(query, 3), size(value, 3)
     else:
         heads, queries, keys = _count(node, "q_num_heads"), size(query, 1), size(key, 1)
         width, value_width = size(query, 2) // heads, size(value, 2) // _count(node, "kv_num_heads")
-    keys += size(past, 2) if past is not None else 0
+    reads = {}
+    if optional(node, 6) is not None:
+        used = min(keys, queries)
+        reads = {index: given(node, index).bytes * used // max(1, keys) for index in (1, 2)}
+        keys = used
     found = Heads(
-        batch=size(query, 0), heads=heads, queries=queries, keys=keys, width=width, value_width=value_width,
-        is_causal=bool(attribute(node, "is_causal", 0)),
+        batch=size(query, 0), heads=heads, queries=queries, keys=keys + earlier, width=width, value_width=value_width,
+        before=earlier, is_causal=bool(attribute(node, "is_causal", 0)),
+        back=_side(attribute(node, "left_window_size", -1)), ahead=_side(attribute(node, "right_window_size", -1)),
     )  # fmt: skip
-    return work(node, found.operations, is_exact=False)
+    return work(node, found.operations, reads=reads, is_exact=False)
 
 
 def _projected(precision: str | None = None, *, past_index: int = 4) -> Callable[[Node], Work]:
@@ -66,8 +85,9 @@ def _projected(precision: str | None = None, *, past_index: int = 4) -> Callable
         tokens, weights, past = given(node, 0), given(node, 1), optional(node, past_index)
         batch, length, heads = size(tokens, 0), size(tokens, 1), _count(node, "num_heads")
         columns, values = size(weights, -1), size(output(node), -1)
+        earlier = size(past, 3) if past is not None and not attribute(node, "past_present_share_buffer", 0) else 0
         found = Heads(
-            batch=batch, heads=heads, queries=length, keys=length + (size(past, 3) if past is not None else 0),
+            batch=batch, heads=heads, queries=length, keys=length + earlier, before=earlier,
             width=(columns - values) // 2 // heads, value_width=values // heads,
             is_causal=bool(attribute(node, "unidirectional", 0)),
         )  # fmt: skip
@@ -89,11 +109,10 @@ def _multi_head(node: Node) -> Work:
         queries, width = size(query, 1), size(query, 2) // heads
         keys = _length(key) if key is not None else queries
         value_width = size(output(node), -1) // heads if value is not None else width
-    if past is not None and (key is None or len(key.shape) == 3):
-        keys += size(past, 2)
+    earlier = size(past, 2) if past is not None and (key is None or len(key.shape) == 3) else 0
     found = Heads(
-        batch=size(query, 0), heads=heads, queries=queries, keys=keys, width=width, value_width=value_width,
-        is_causal=bool(attribute(node, "unidirectional", 0)),
+        batch=size(query, 0), heads=heads, queries=queries, keys=keys + earlier, before=earlier,
+        width=width, value_width=value_width, is_causal=bool(attribute(node, "unidirectional", 0)),
     )  # fmt: skip
     return work(node, found.operations, is_exact=False)
 
@@ -110,7 +129,8 @@ def _grouped(node: Node) -> Work:
     is_grown = present is not None and size(present, 2) == earlier + queries
     found = Heads(
         batch=size(query, 0), heads=heads, queries=queries, keys=queries + earlier * is_grown, width=width,
-        value_width=width, is_causal=True, window=attribute(node, "local_window_size", -1),
+        value_width=width, before=earlier * is_grown, is_causal=bool(attribute(node, "causal", 1)),
+        back=_side(attribute(node, "local_window_size", -1) - 1),
     )  # fmt: skip
     if is_grown or past is None:
         return work(node, found.operations, is_exact=False)
@@ -124,6 +144,10 @@ def _count(node: Node, name: str) -> int:
     if not isinstance(found, int) or found < 1:
         raise UncountableError(f"{node.kind} does not say its {name}")
     return found
+
+
+def _side(size_of_window: int) -> int | None:
+    return size_of_window if size_of_window >= 0 else None
 
 
 def _length(key: Tensor) -> int:

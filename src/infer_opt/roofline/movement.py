@@ -34,10 +34,9 @@ def _gathered(node: Node) -> Work:
     return work(node, 0, reads={0: rows}, is_exact=False)
 
 
-def _scattered(node: Node) -> Work:
-    """What is put into a tensor that is otherwise left as it is."""
-    updates = given(node, 2)
-    return work(node, 0, reads={0: 0}, written=updates.bytes, is_exact=False)
+def _scattered(updates: int) -> Callable[[Node], Work]:
+    """A counter of what is put into a tensor that is otherwise left as it is: the input at `updates`."""
+    return lambda node: work(node, 0, reads={0: 0}, written=given(node, updates).bytes, is_exact=False)
 
 
 def _gathered_blocks(node: Node) -> Work:
@@ -73,10 +72,11 @@ COPIES = (
     "Cast", "CastLike", "Transpose", "Concat", "Split", "Pad", "Expand", "Tile", "DepthToSpace", "SpaceToDepth",
     "Trilu", "ReverseSequence", "CenterCropPad", "NonZero", "Compress", "OneHot", "Col2Im", "Where",
     "com.microsoft.nchwc.ReorderInput", "com.microsoft.nchwc.ReorderOutput",
-    "com.microsoft.QLinearConcat", "com.microsoft.QLinearWhere", "com.microsoft.Trilu", "com.microsoft.ExpandDims",
+    "com.microsoft.QLinearConcat", "com.microsoft.QLinearWhere", "com.microsoft.Trilu", "com.microsoft.Pad",
+    "com.ms.internal.nhwc.DepthToSpace", "com.ms.internal.nhwc.SpaceToDepth", "com.microsoft.ExpandDims",
     "MemcpyToHost", "MemcpyFromHost", "ai.onnx.ml.ArrayFeatureExtractor", "ai.onnx.ml.FeatureVectorizer",
 )  # fmt: skip
-WRITES = ("Shape", "Size", "ConstantOfShape", "Constant", "Range", "EyeLike")
+WRITES = ("Shape", "Size", "ConstantOfShape", "Constant", "Range", "EyeLike", "com.microsoft.Range")
 
 MOVEMENT: dict[str, Callable[[Node], Work | None]] = {
     **dict.fromkeys(VIEWS, _view),
@@ -86,7 +86,8 @@ MOVEMENT: dict[str, Callable[[Node], Work | None]] = {
     "Gather": _gathered,
     "GatherND": _gathered,
     "GatherElements": _gathered,
-    "ScatterND": _scattered,
-    "ScatterElements": _scattered,
+    "com.microsoft.GatherND": _gathered,
+    **dict.fromkeys(("ScatterND", "ScatterElements", "Scatter"), _scattered(2)),
+    "TensorScatter": _scattered(1),
     "com.microsoft.GatherBlockQuantized": _gathered_blocks,
 }

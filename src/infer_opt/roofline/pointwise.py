@@ -33,7 +33,8 @@ FUNCTIONS = {
     **dict.fromkeys(("Softplus", "Softsign", "Elu", "Celu"), 3),
     **dict.fromkeys(("Sigmoid", "Selu"), 4),
     **dict.fromkeys(("Gelu", "Swish", "Mish", "com.microsoft.Gelu"), 5),
-    **dict.fromkeys(("com.microsoft.QuickGelu", "com.microsoft.BiasGelu", "com.microsoft.FastGelu"), 6),
+    **dict.fromkeys(("SwiGLU", "com.microsoft.ScaledSiLU", "com.microsoft.QuickGelu", "com.microsoft.BiasGelu",
+        "com.microsoft.FastGelu",), 6),
     "com.microsoft.BiasSplitGelu": 7,
     **dict.fromkeys(("Softmax", "LogSoftmax"), 5),
     "com.microsoft.BiasSoftmax": 6,
@@ -45,12 +46,15 @@ FUNCTIONS = {
 REDUCTIONS = {
     **dict.fromkeys((
         "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ArgMax", "ArgMin", "CumSum",
+        "CumProd",
         "GlobalAveragePool", "GlobalMaxPool",
         "com.microsoft.QLinearReduceMean", "com.microsoft.QLinearGlobalAveragePool",
         "com.microsoft.nchwc.GlobalMaxPool", "com.microsoft.nchwc.GlobalAveragePool",
         "com.ms.internal.nhwc.GlobalAveragePool", "com.ms.internal.nhwc.GlobalMaxPool",
     ), 1),
-    **dict.fromkeys(("ReduceL1", "ReduceL2", "ReduceSumSquare", "GlobalLpPool"), 2),
+    **dict.fromkeys((
+        "ReduceL1", "ReduceL2", "ReduceSumSquare", "GlobalLpPool", "com.ms.internal.nhwc.GlobalLpPool",
+    ), 2),
     "ReduceLogSumExp": 4,
 }  # fmt: skip
 # On 8 bits: to float, the function, and back. Two for what is dequantised, three for what is quantised.
@@ -70,8 +74,9 @@ NORMALISATIONS = {
     "RMSNormalization": (3, 1, 9),
     "com.microsoft.SkipLayerNormalization": (6, 2, 3, 4),
     "com.microsoft.SkipSimplifiedLayerNormalization": (4, 2, 3),
-    "com.microsoft.SimplifiedLayerNormalization": (3, 1, 9),
-    "com.microsoft.SkipGroupNorm": (6, 1, 2),
+    "MeanVarianceNormalization": (5,),
+    "com.ms.internal.nhwc.InstanceNormalization": (5, 1, 2),
+    "com.microsoft.SkipGroupNorm": (6, 1, 2, 4),
 }
 TAPS = {"nearest": 1, "linear": 2, "bilinear": 2, "cubic": 4, "bicubic": 4}
 
@@ -181,15 +186,17 @@ POINTWISE: dict[str, Callable[[Node], Work | None]] = {
     **dict.fromkeys(("Max", "Min", "Sum", "Mean"), _of_several),
     **dict.fromkeys(("DequantizeLinear", "com.microsoft.DequantizeLinear"), _dequantised),
     **dict.fromkeys(POOLS, _pooled),
-    **{f"com.microsoft.nchwc.{kind}": _pooled for kind in POOLS},
+    **{f"com.microsoft.nchwc.{kind}": _pooled for kind in POOLS if kind != "LpPool"},
     **{f"com.ms.internal.nhwc.{kind}": _pooled for kind in POOLS},
     "com.microsoft.NhwcMaxPool": _pooled,
+    "com.microsoft.MaxpoolWithMask": _pooled,
+    "com.ms.internal.nhwc.QLinearAveragePool": _pooled,
     "com.microsoft.QLinearAveragePool": _pooled,
     "BatchNormalization": _batch_normalised,
     "com.ms.internal.nhwc.BatchNormalization": _batch_normalised,
-    "LRN": _over_channels,
-    **dict.fromkeys(("Resize", "Upsample", "com.microsoft.nchwc.Upsample"), _resized),
-    **dict.fromkeys(("GridSample", "com.microsoft.GridSample"), _sampled),
+    **dict.fromkeys(("LRN", "com.ms.internal.nhwc.LRN"), _over_channels),
+    **dict.fromkeys(("Resize", "Upsample", "com.microsoft.nchwc.Upsample", "com.ms.internal.nhwc.Resize"), _resized),
+    **dict.fromkeys(("GridSample", "com.microsoft.GridSample", "com.ms.internal.nhwc.GridSample"), _sampled),
     "com.microsoft.EmbedLayerNormalization": _embedded,
     "TopK": _sorted,
     "RoiAlign": _region_aligned,

@@ -68,14 +68,21 @@ def _convolution(
     return counter
 
 
-def _transposed_convolution(node: Node) -> Work:
+def _transposed_convolution(
+    precision: str | None = None, *, weights: int = 1, bias: int = 2, is_cut: bool = False
+) -> Callable[[Node], Work]:
     """Each input element is multiplied with (out / groups, *kernel); what padding then cuts off is computed too."""
-    kernel = given(node, 1).shape
-    if len(kernel) < 3:
-        raise UncountableError(f"weights of shape {kernel} are those of no convolution")
-    extra = output(node).elements * (optional(node, 2) is not None)
-    cut = any(attribute(node, "pads", ())) or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    return work(node, 2 * given(node, 0).elements * product(kernel[1:]) + extra, is_exact=not cut)
+
+    def counter(node: Node) -> Work:
+        kernel = given(node, weights).shape
+        if len(kernel) < 3:
+            raise UncountableError(f"weights of shape {kernel} are those of no convolution")
+        extra = output(node).elements * (optional(node, bias) is not None)
+        padded = any(attribute(node, "pads", ())) or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+        operations = 2 * given(node, 0).elements * product(kernel[1:]) + extra
+        return work(node, operations, precision=precision, is_exact=not padded and not is_cut)
+
+    return counter
 
 
 def _few_bits(node: Node) -> Work:
@@ -132,7 +139,7 @@ PRODUCTS: dict[str, Callable[[Node], Work | None]] = {
     "QLinearMatMul": _product(INT8, scaled=True),
     "Conv": _convolution(),
     "ConvInteger": _convolution(INT8, bias=99),
-    "ConvTranspose": _transposed_convolution,
+    "ConvTranspose": _transposed_convolution(),
     "QLinearConv": _convolution(INT8, weights=3, bias=8),
     "com.microsoft.FusedMatMul": _product(),
     "com.microsoft.TransposeMatMul": _product(),
@@ -143,16 +150,16 @@ PRODUCTS: dict[str, Callable[[Node], Work | None]] = {
     "com.microsoft.MatMulInteger16": _product("int16"),
     "com.microsoft.DynamicQuantizeMatMul": _product(INT8, bias=4, scaled=True),
     "com.microsoft.MatMulIntegerToFloat": _product(INT8, bias=6, scaled=True),
-    "com.microsoft.QLinearMatMul": _product(INT8, scaled=True),
     "com.microsoft.MatMulNBits": _few_bits,
     "com.microsoft.MatMulBnb4": _few_bits,
     "com.microsoft.FusedConv": _convolution(added=3),
     "com.microsoft.NhwcFusedConv": _convolution(added=3),
     "com.microsoft.NhwcConv": _convolution(),
     "com.microsoft.QLinearConv": _convolution(INT8, weights=3, bias=8),
+    "com.microsoft.ConvTransposeWithDynamicPads": _transposed_convolution(bias=3, is_cut=True),
     "com.microsoft.nchwc.Conv": _convolution(added=3),
     "com.ms.internal.nhwc.Conv": _convolution(),
-    "com.ms.internal.nhwc.FusedConv": _convolution(added=3),
-    "com.ms.internal.nhwc.ConvTranspose": _transposed_convolution,
+    "com.ms.internal.nhwc.ConvTranspose": _transposed_convolution(),
+    "com.ms.internal.nhwc.QLinearConvTranspose": _transposed_convolution(INT8, weights=3, bias=8),
     "com.ms.internal.nhwc.QLinearConv": _convolution(INT8, weights=3, bias=8),
 }

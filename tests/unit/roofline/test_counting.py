@@ -1,10 +1,11 @@
 """Counts against what was worked out by hand, operator by operator; each line says how."""
 
+import onnx
 import pytest
 
 from infer_opt.profiles.nodes import Node, Tensor
 from infer_opt.profiles.roofline import Work
-from infer_opt.roofline.counting import count
+from infer_opt.roofline.counting import COUNTERS, count
 from nodes_by_hand import node, tensor, weight
 
 
@@ -126,6 +127,23 @@ OPERATIONS = [
                            tensor(1, 3, 7, 8)], tensor(1, 3, 1, 8), is_causal=1),
         3 * 8 * 38,
     ),
+    # two keys back and one ahead: 2 + 3 + 4 + 4 + 3 of 5 x 5 pairs
+    (
+        node("Attention", [tensor(1, 3, 5, 8)] * 3, tensor(1, 3, 5, 8), left_window_size=2, right_window_size=1),
+        3 * 16 * 38,
+    ),
+    # more keys than queries and no past: the first query sees the first key alone
+    (
+        node("Attention", [tensor(1, 3, 2, 8), tensor(1, 3, 6, 8), tensor(1, 3, 6, 8)], tensor(1, 3, 2, 8),
+             is_causal=1),
+        3 * 3 * 38,
+    ),
+    # a buffer of 100 keys of which only values say how many are in use
+    (
+        node("Attention", [tensor(1, 3, 1, 8), tensor(1, 3, 100, 8), tensor(1, 3, 100, 8), None, None, None,
+                           tensor(1, dtype="int64")], tensor(1, 3, 1, 8)),
+        3 * 38,
+    ),
     # projections of 2 x 4 tokens from 24 to 72 with a bias, then 3 heads of 8
     (
         node("com.microsoft.Attention", [tensor(2, 4, 24), weight(24, 72), weight(72)], tensor(2, 4, 24), num_heads=3),
@@ -149,6 +167,12 @@ OPERATIONS = [
                                                    tensor(1, dtype="int32")], tensor(1, 4, 48), num_heads=6,
              kv_num_heads=2),
         6 * 10 * 38,
+    ),
+    # a window of two: 1 + 2 + 2 + 2 pairs
+    (
+        node("com.microsoft.GroupQueryAttention", [tensor(1, 4, 48), tensor(1, 4, 16), tensor(1, 4, 16)],
+             tensor(1, 4, 48), num_heads=6, kv_num_heads=2, local_window_size=2),
+        6 * 7 * 38,
     ),
     # 5 steps of 2 sequences: W (1, 32, 3), R (1, 32, 8); 30 operations a unit beside the products
     (
@@ -322,6 +346,18 @@ def test_what_cannot_be_told_is_not_counted(one: Node) -> None:
 )
 def test_a_count_says_whether_it_is_exact(one: Node, is_exact: bool) -> None:
     assert counted(one).is_exact is is_exact
+
+
+def test_every_operator_that_is_counted_exists() -> None:
+    """By the schemas of ONNX and of ONNX Runtime: a name that is written wrong would never be met."""
+    from onnxruntime.capi import _pybind_state
+
+    known = {(schema.domain, schema.name) for schema in onnx.defs.get_all_schemas()}
+    known |= {(schema.domain, schema.name) for schema in _pybind_state.get_all_operator_schema()}
+    known |= {(kernel.domain, kernel.op_name) for kernel in _pybind_state.get_all_opkernel_def()}
+    known |= {("", "MemcpyToHost"), ("", "MemcpyFromHost")}  # which a build with CUDA alone has
+
+    assert [kind for kind in COUNTERS if tuple(kind.rpartition(".")[::2]) not in known] == []
 
 
 def test_onnx_by_its_other_name_is_counted_too() -> None:

@@ -33,13 +33,13 @@ def lines(profile: Profile) -> list[str]:
 
 
 def ceilings_line(ceilings: Ceilings) -> str:
-    """`With 2 threads, it computes at most 371 GOP/s in float32, moves memory 17.0 GB/s, starts a node in 194 ns.`"""
+    """`With 2 threads, this machine computes at most 371 GOP/s in float32, moves ...`"""
     threads = f"{ceilings.threads} thread{'s' * (ceilings.threads != 1)}"
     products = ", ".join(
         f"{operations_per_s(rate.value)} in {precision}" for precision, rate in ceilings.operations_per_s
     )
-    levels = ", ".join(f"{level.level} {size(level.bytes_per_s.value)}/s" for level in ceilings.bandwidths)
-    where = f"With {threads}, it" if ceilings.threads else "The device"
+    levels = ", ".join(f"{size(level.bytes_per_s.value)}/s in {level.level}" for level in ceilings.bandwidths)
+    where = f"With {threads}, this machine" if ceilings.threads else "The device"
     text = (
         f"{where} computes at most {products}, moves {levels}, and starts a node in {duration(ceilings.launch.value)}"
     )

@@ -10,8 +10,8 @@ from made_profiles import made_profile, made_roofline
 def test_the_floor_and_how_far_the_model_is_from_it_are_said_first() -> None:
     assert lines(made_profile()) == [
         "The floor on this machine is 71.8 µs; this model is at 1.45x.",
-        "With 2 threads, it computes at most 100 GOP/s in float32, 400 GOP/s in int8, moves L2 80.0 GB/s, memory "
-        "15.0 GB/s, and starts a node in 800 ns.",
+        "With 2 threads, this machine computes at most 100 GOP/s in float32, 400 GOP/s in int8, moves 80.0 GB/s in L2, "
+        "15.0 GB/s in memory, and starts a node in 800 ns.",
     ]
 
 
@@ -26,7 +26,7 @@ def test_what_is_not_counted_is_said_where_it_is_much() -> None:
 def test_ceilings_that_were_measured_beside_others_say_so() -> None:
     noisy = dataclasses.replace(made_roofline().ceilings, disturbed_by="others", threads=1)
 
-    assert ceilings_line(noisy).startswith("With 1 thread, it computes")
+    assert ceilings_line(noisy).startswith("With 1 thread, this machine computes")
     assert ceilings_line(noisy).endswith(", as measured while something else ran.")
 
 

@@ -1,6 +1,7 @@
 """`infer-opt profile`: where a model's time and memory go, node by node.
 
-The story: look at what is executed, time it in fresh processes, account for it.
+The story: look at what is executed and what this machine can do, time it in fresh processes, account for it, hold it
+against the floors.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +11,16 @@ from typing import Any
 
 from infer_opt.accounting import PRECISION, Account, account, half_width, latency_of
 from infer_opt.budget import Budget
+from infer_opt.ceilings import MEASURED, cautions, ceilings_of, kept_ceilings
 from infer_opt.config import Distribution
-from infer_opt.errors import ConfigError, ModelError, UnavailableError
+from infer_opt.errors import ConfigError, InferOptError, ModelError, UnavailableError
 from infer_opt.parties import Party, foreign_notes, open_party, request_for
 from infer_opt.profiles.executed import Looked, ProcessTrace
 from infer_opt.profiles.profile import Profile
+from infer_opt.profiles.roofline import Ceilings
 from infer_opt.request import Request
 from infer_opt.results import Caution, Note, Progress
+from infer_opt.roofline.floors import roofline
 from infer_opt.setting_up import Setup, cache_folder, scratch_folder, set_up
 from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM
 from infer_opt.taking import inspect_model
@@ -29,6 +33,7 @@ MOST_PROCESSES = 10  # undisturbed ones, where the latency is not known well eno
 ATTEMPTS = 12
 LONGEST_S = 5.0  # for the rounds of one process: more would be spent better on another process
 STARTING_S = 1.0  # a process and its libraries
+CEILINGS_S, CEILINGS_SHARE = 20.0, 0.4  # that measuring ceilings takes, and of what is left of the time at the most
 PATIENCE = 20  # times what a process should take
 
 Show = Callable[[Progress], None]
@@ -55,8 +60,12 @@ def _profiled(setup: Setup, party: Party, scratch: Path, *, budget: Budget, show
     subject = _subject(setup, party)
     show(Progress(stage="look", detail=str(party.path)))
     looked: Looked = _ask(setup, Call(target="infer_opt.tracing:look", arguments=(subject, scratch)), budget.total_s)[0]
+    # Before anything is timed: nothing else should run beside either.
+    ceilings, missing = _ceilings(setup, subject, looked, budget=budget, show=show)
     traces, disturbed = _traces(setup, subject, looked, scratch, budget=budget, show=show)
     found: Account = account(looked, traces, is_parallel=config.options.parallel)
+    floors = None if ceilings is None else roofline(found.nodes, ceilings)
+    notes = (*setup.notes, *found.notes, *disturbed, *(missing if floors is None else cautions(floors, found.nodes)))
     return Profile(
         subject=str(party.path),
         config=config,
@@ -69,9 +78,29 @@ def _profiled(setup: Setup, party: Party, scratch: Path, *, budget: Budget, show
         processes=len(traces),
         placement=looked.placement,
         device=found.device,
-        notes=(*setup.notes, *found.notes, *disturbed),
+        roofline=floors,
+        notes=notes,
         trace=found.trace,
     )
+
+
+def _ceilings(
+    setup: Setup, subject: Subject, looked: Looked, *, budget: Budget, show: Show
+) -> tuple[Ceilings | None, tuple[Note, ...]]:
+    """What this machine can do, measured where the time allows; else why there is nothing to hold the nodes against."""
+    cache = cache_folder()
+    machine, options, version = setup.rig.machine, subject.options, looked.runtime_version
+    found, will_do = kept_ceilings(machine, options=options, runtime=MEASURED, version=version, cache=cache)
+    if will_do:
+        return found, ()
+    if budget.left_s < CEILINGS_S / CEILINGS_SHARE:
+        text = f"there are no floors: measuring what this machine can do takes {CEILINGS_S:.0f} s, once; give it "
+        return found, (Note(caution=Caution.LOW_CEILING, text=f"{text}--budget {CEILINGS_S / CEILINGS_SHARE:.0f}s"),)
+    show(Progress(stage="ceilings", detail="what this machine can do"))
+    try:
+        return ceilings_of(machine, options=options, runtime=MEASURED, version=version, cache=cache), ()
+    except InferOptError as error:  # a profile is worth having without them
+        return found, (Note(caution=Caution.LOW_CEILING, text=f"there are no floors: {error.what}"),)
 
 
 def _require_profiler(party: Party) -> None:

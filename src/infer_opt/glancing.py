@@ -35,6 +35,7 @@ from infer_opt.runtimes.onnx import OnnxRuntime
 from infer_opt.runtimes.profile_events import read_profile
 
 WARM_CALLS, FEWEST_CALLS, MOST_CALLS = 2, 3, 300
+REST_S = 0.2
 INPUTS = 16  # that take turns
 NS_A_US = 1000.0
 LOOKED_THROUGH = 64_000_000  # bytes of weights, for subnormal values
@@ -43,7 +44,10 @@ FEWEST_SUBNORMAL = 64  # values of one weight: a few of them cost nothing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """What one process saw. `nodes` have the median over calls, or their mean where `shapes` differ; no intervals."""
+    """What one process saw. `nodes` have the median over calls, or their mean where shapes differ; no intervals.
+
+    `cores_after` are the cores that it kept busy in the 200 ms after its last call; None where that was not looked at.
+    """
 
     nodes: tuple[NodeTimes, ...]
     memory: MemoryCourse
@@ -51,15 +55,18 @@ class Glance:
     placement: Placement | None
     profiled_ns: float
     subnormal_weights: tuple[tuple[str, float], ...]
+    cores_after: float | None = None
 
 
 def glance(
-    artefact: Path, options: SessionOptions, feeds: Path, *, seconds: float, is_mixture: bool = False
+    artefact: Path, options: SessionOptions, feeds: Path, *, seconds: float, is_mixture: bool = False,
+    rests: bool = False,
 ) -> Glance:  # fmt: skip
     """Where the time of a call goes, from about `seconds` of calls.
 
     Arguments:
         is_mixture: whether the feeds are of several shapes, which the time of a node is the mean over.
+        rests: whether to look at what the process does after its last call.
 
     Raises:
         ModelError: the model cannot be opened or run, or its profile cannot be read.
@@ -76,6 +83,7 @@ def glance(
         session = runtime.open_profiled(artefact, settled, folder / "profile", graph=graph)
         placement, opened_s = session.placement, time.monotonic() - begin
         _call_for(session, inputs, seconds=max(0.0, seconds - opened_s))
+        cores_after = _cores_after() if rests else None
         profile = read_profile(session.end_profiling())
         session.close()
         given, optimised = read_model(artefact), read_model(graph)
@@ -111,6 +119,7 @@ def glance(
         placement=placement,
         profiled_ns=statistics.median(call.run_us for call in profile.calls[WARM_CALLS:]) * NS_A_US,
         subnormal_weights=subnormal,
+        cores_after=cores_after,
     )
 
 
@@ -140,6 +149,13 @@ def _call_for(session: Session, inputs: Sequence[Feeds], *, seconds: float) -> N
     while calls < FEWEST_CALLS or (calls < MOST_CALLS and time.monotonic() < end):
         session.run(inputs[calls % len(inputs)])
         calls += 1
+
+
+def _cores_after() -> float:
+    """CPU time over wall time of this process while it does nothing: threads that spin."""
+    began, used = time.perf_counter_ns(), time.process_time_ns()
+    time.sleep(REST_S)
+    return (time.process_time_ns() - used) / (time.perf_counter_ns() - began)
 
 
 def _grouped(times_ns: Sequence[float]) -> float:
@@ -198,7 +214,11 @@ def circumstances(
     after = cgroup.throttling() if before is not None else None
     threads = options.intra_threads or machine.physical_cores
     held = periods = None
-    share = None
+    share = after_call = None
+    if readings is not None:
+        after_call = readings.cpu_cores_after
+    elif seen is not None:
+        after_call = seen.cores_after
     if before is not None and after is not None and wall_ns > 0:
         periods = after.periods - before.periods
         held = after.throttled_periods - before.throttled_periods
@@ -211,7 +231,7 @@ def circumstances(
         periods=periods,
         throttled_periods=held,
         throttled_share=share,
-        cores_after=None if readings is None else readings.cpu_cores_after,
+        cores_after=after_call,
         has_vnni=cpu.has_vnni(machine.isa),
         shapes=() if readings is None else readings.shapes,
         flushed=() if seen is None or flushed is None else flushed_times(seen, flushed),

@@ -1,9 +1,10 @@
 """`infer-opt profile`: where a model's time and memory go, node by node.
 
 The story: look at what is executed and what this machine can do, time it in fresh processes, account for it, hold it
-against the floors.
+against the floors, and say why it is slow.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 from infer_opt.accounting import PRECISION, Account, account, half_width, latency_of
 from infer_opt.budget import Budget
 from infer_opt.ceilings import MEASURED, cautions, ceilings_of, kept_ceilings
-from infer_opt.config import Distribution
+from infer_opt.config import Distribution, Provider, SessionOptions
+from infer_opt.diagnoses import diagnose
 from infer_opt.errors import ConfigError, InferOptError, ModelError, UnavailableError
+from infer_opt.glancing import Glance, circumstances
+from infer_opt.machine.cgroup import throttling
 from infer_opt.parties import Party, foreign_notes, open_party, request_for
 from infer_opt.profiles.executed import Looked, ProcessTrace
 from infer_opt.profiles.profile import Profile
@@ -32,6 +36,7 @@ from infer_opt.workers.process import WorkerError, WorkerProcess
 MOST_PROCESSES = 10  # undisturbed ones, where the latency is not known well enough after five
 ATTEMPTS = 12
 LONGEST_S = 5.0  # for the rounds of one process: more would be spent better on another process
+GLANCE_S = 0.5  # for each of the two that are compared to see whether subnormal numbers cost time
 STARTING_S = 1.0  # a process and its libraries
 CEILINGS_S, CEILINGS_SHARE = 20.0, 0.4  # that measuring ceilings takes, and of what is left of the time at the most
 PATIENCE = 20  # times what a process should take
@@ -62,11 +67,12 @@ def _profiled(setup: Setup, party: Party, scratch: Path, *, budget: Budget, show
     looked: Looked = _ask(setup, Call(target="infer_opt.tracing:look", arguments=(subject, scratch)), budget.total_s)[0]
     # Before anything is timed: nothing else should run beside either.
     ceilings, missing = _ceilings(setup, subject, looked, budget=budget, show=show)
+    before, began = throttling(), time.monotonic_ns()
     traces, disturbed = _traces(setup, subject, looked, scratch, budget=budget, show=show)
     found: Account = account(looked, traces, is_parallel=config.options.parallel)
     floors = None if ceilings is None else roofline(found.nodes, ceilings)
     notes = (*setup.notes, *found.notes, *disturbed, *(missing if floors is None else cautions(floors, found.nodes)))
-    return Profile(
+    made = Profile(
         subject=str(party.path),
         config=config,
         runtime_version=looked.runtime_version,
@@ -82,6 +88,35 @@ def _profiled(setup: Setup, party: Party, scratch: Path, *, budget: Budget, show
         notes=notes,
         trace=found.trace,
     )
+    seen, flushed = _glances(setup, subject, budget=budget, show=show)
+    around = circumstances(
+        made.machine, subject.options, seen=seen, flushed=flushed, before=before, wall_ns=time.monotonic_ns() - began
+    )
+    return replace(made, diagnoses=diagnose(made, around))
+
+
+def _glances(
+    setup: Setup, subject: Subject, *, budget: Budget, show: Show
+) -> tuple[Glance | None, Glance | None]:  # fmt: skip
+    """A process as it is, and one that takes subnormal numbers for zero: a hint, where there is time, and no more."""
+    is_plain = subject.options.provider is Provider.CPU and not subject.buckets and not subject.options.flush_denormals
+    if not is_plain or not budget.fits(2 * (GLANCE_S + STARTING_S)):
+        return None, None
+    show(Progress(stage="look", detail="what slows nodes down"))
+
+    def glance(options: SessionOptions) -> Glance:
+        command = Call(
+            target="infer_opt.glancing:glance",
+            arguments=(subject.artefact, options, subject.feeds),
+            keywords=(("seconds", GLANCE_S), ("rests", True)),
+        )
+        seen: Glance = _ask(setup, command, PATIENCE * GLANCE_S)[0]
+        return seen
+
+    try:
+        return glance(subject.options), glance(replace(subject.options, flush_denormals=True))
+    except InferOptError:  # a profile is worth having without it
+        return None, None
 
 
 def _ceilings(

@@ -51,12 +51,12 @@ def memory_bound(case: Case) -> Diagnosis | None:
     more = ", or answer more items with each reading of them (--batch)" if _can_batch(case) else ""
     rows = max(_rows(case.nodes[index]) for index in indices)
     evidence = [
-        f"{count(len(found), 'node')} read {size(weights)} of weights a call for "
+        f"{size(weights)} of weights read a call in {count(len(found), 'node')}, for "
         f"{'one row' if rows <= 1 else f'at most {rows:.0f} rows'} of data each",
     ]
     if case.is_on_cpu:
         evidence.append(
-            f"they take {duration(spent_ns)}, {percent(case.share(spent_ns))} of a call: "
+            f"together {duration(spent_ns)}, {percent(case.share(spent_ns))} of a call: "
             f"{number(weights / spent_ns)} GB/s"
         )
     if case.profile.roofline is not None:

@@ -33,11 +33,13 @@ def unfolded_qdq(case: Case) -> Diagnosis | None:
         if case.wiring.operator(other) not in CONVERSIONS
     ]
     evidence = [
-        f"{count(len(found), 'conversion')} (QuantizeLinear, DequantizeLinear) beside {some(neighbours)} take "
+        f"{count(len(found), 'conversion')} (QuantizeLinear, DequantizeLinear) beside {some(neighbours)}: "
         f"{duration(spent_ns)}, {percent(case.share(spent_ns))} of a call"
     ]
     if weights:
-        evidence.append(f"{count(len(weights), 'weight')} are made float again in every call")
+        evidence.append(
+            f"{count(len(weights), 'weight')} {'is' if len(weights) == 1 else 'are'} made float again in every call"
+        )
     is_basic = case.profile.config.options.graph_level in (GraphLevel.NONE, GraphLevel.BASIC)
     is_basic = is_basic and case.profile.config.recipe.saved_level is None
     return Diagnosis(
@@ -82,12 +84,12 @@ def denormals(case: Case) -> Diagnosis | None:
     evidence = []
     if is_slow:
         evidence.append(
-            f"{count(len(timed), 'node')} take {duration(sum(one.plain_ns for one in timed))} a call, and "
+            f"{count(len(timed), 'node')}: {duration(sum(one.plain_ns for one in timed))} a call, and "
             f"{duration(sum(one.flushed_ns for one in timed))} with such numbers taken for zero"
         )
     if weights:
         name, share = max(weights, key=lambda pair: pair[1])
-        evidence.append(f"{percent(share)} of {name} are subnormal ({count(len(weights), 'weight')} hold such values)")
+        evidence.append(f"{percent(share)} of {name} are subnormal (such values in {count(len(weights), 'weight')})")
     return Diagnosis(
         cause=Cause.DENORMALS,
         what="Numbers so close to zero that the CPU works on them many times slower.",
@@ -111,7 +113,7 @@ def int8_without_vnni(case: Case) -> Diagnosis | None:
     if gain_ns is not None and gain_ns <= 0:
         gain_ns = None  # 8 bits are no slower here; sums may still overflow
     evidence = [
-        f"{count(len(found), 'node')} ({some(case.wiring.operator(index) for index in found)}) take "
+        f"{count(len(found), 'node')} ({some(case.wiring.operator(index) for index in found)}): "
         f"{duration(spent_ns)}, {percent(case.share(spent_ns))} of a call",
         "this CPU has neither VNNI nor AMX, nor Arm's dot product",
     ]

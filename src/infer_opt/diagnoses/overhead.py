@@ -114,8 +114,8 @@ def dynamic_shapes(case: Case) -> Diagnosis | None:
     evidence = []
     if is_costly:
         evidence.append(
-            f"{count(len(sizing), 'node')} compute nothing but what follows from sizes in every call "
-            f"({some(case.wiring.operator(index) for index in sizing)}): {duration(gain_ns)}, "
+            f"from sizes alone, in every call: {count(len(sizing), 'node')} "
+            f"({some(case.wiring.operator(index) for index in sizing)}), {duration(gain_ns)}, "
             f"{percent(case.share(gain_ns))} of it"
         )
     if seen:
@@ -177,7 +177,7 @@ def transposes(case: Case) -> Diagnosis | None:
         cause=Cause.TRANSPOSES,
         what="Time goes into writing data down in another order.",
         evidence=(
-            f"{count(len(found), 'node')} ({some(case.wiring.operator(index) for index in found)}) take "
+            f"{count(len(found), 'node')} ({some(case.wiring.operator(index) for index in found)}): "
             f"{duration(spent_ns)}, {percent(case.share(spent_ns))} of a call",
             f"they move {moved / 1e6:,.3g} MB at {2 * moved / seconds / 1e9:,.3g} GB/s",
         ),

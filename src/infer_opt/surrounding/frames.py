@@ -83,10 +83,9 @@ def owner_of(frame: Frame) -> str | None:
         return STANDARD
     if file.endswith(".pyx") and "/" in file:
         return file.partition("/")[0]
-    if _SOURCE.search(base):
-        return None  # debug information names a file and no library: it works for whoever called it
     if frame.is_native:
-        return re.split(r"[-.]", base)[0].removeprefix("lib") or UNKNOWN
+        # Debug information names a source file and no library: that works for whoever called it.
+        return (re.split(r"[-.]", base)[0].removeprefix("lib") or UNKNOWN) if _LIBRARY.search(file) else None
     return f"{APPLICATION}: {shortened(file)}"
 
 

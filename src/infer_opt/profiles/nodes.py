@@ -88,7 +88,9 @@ class CallTimes:
     `latency` is without the profiler, `profiled` with it, in the same processes and in turn; `nodes_ns` is the sum of
     the nodes' times. What is left of `latency` is the runtime between nodes, and the way in and out: `unaccounted` says
     in a sentence why the sum and the latency differ by more than 5 %, None where they do not. `open_ns` and `first_ns`
-    are medians over processes: opening the session, and its first call.
+    are medians over processes: opening the session, and its first call. Of a call with the profiler, `between_ns` lie
+    between the nodes (None where nodes run side by side) and `around_ns` before the first and after the last one, the
+    way in and out included.
     """
 
     latency: Estimate
@@ -98,6 +100,8 @@ class CallTimes:
     first_ns: float
     latency_raw_ns: tuple[tuple[int, ...], ...]
     unaccounted: str | None = None
+    between_ns: float | None = None
+    around_ns: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,13 @@ from pathlib import Path
 import click
 
 from infer_opt.cli.options import choice, feeding_options, interruptible, parse_batches, parse_dims, parse_providers
+from infer_opt.cli.surroundings import is_process, process_options, run
 from infer_opt.reports import By, Format
 
 
 @click.command("profile")
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|BUNDLE")
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|BUNDLE", required=False)
+@process_options
 @feeding_options
 @click.option(
     "--provider",
@@ -44,16 +46,24 @@ from infer_opt.reports import By, Format
     metavar="FILE",
     help="Write one call as a trace that chrome://tracing and Perfetto open.",
 )
-@click.option("--force", is_flag=True, help="Replace the file of --trace where it exists.")
+@click.option("--force", is_flag=True, help="Replace the files of --trace, --flame and --out where they exist.")
+@click.pass_context
 def command(
-    model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int, custom_ops: tuple[str, ...],
+    context: click.Context, model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int, custom_ops: tuple[str, ...],
     provider: str, budget: str, by: str, top: int, form: str, trace: Path | None, force: bool,
+    **process: object,
 ) -> None:  # fmt: skip
     """Say where a model's time and memory go: by operator, by module of the network, or node by node.
 
     A model is opened with stock settings, a bundle as it is deployed. Times are those of fresh processes, in which
     calls with the runtime's profiler alternate with calls without it.
+
+    With --command or --function, say where the time and memory of the program around a model go: by what they are
+    spent on and by function, and what is spent waiting for Python's lock.
     """
+    if is_process(context):
+        run({**process, "form": form, "force": force})
+        return
     from infer_opt.budget import Budget
     from infer_opt.cli.progress import shown
     from infer_opt.cli.writing import require_room, write_text

@@ -23,7 +23,9 @@ from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.workers.environments import environment
 
 MOST_PAIRS, ATTEMPTS = 10, 14
-PRECISION = 0.02  # of the reference's latency: half of the interval's width at which more pairs are not worth their time
+PRECISION = (
+    0.02  # of the reference's latency: half of the interval's width at which more pairs are not worth their time
+)
 LONGEST_S, SHORTEST_S, STARTING_S = 5.0, 0.1, 1.0
 
 
@@ -90,7 +92,9 @@ class _Pairs:
         count = len(self.used) - len(self.quiet)
         if not count:
             return []
-        text = f"{count} of {len(self.used)} pairs were disturbed from outside ({', '.join(dict.fromkeys(self.reasons))})"
+        text = (
+            f"{count} of {len(self.used)} pairs were disturbed from outside ({', '.join(dict.fromkeys(self.reasons))})"
+        )
         return [Note(caution=Caution.TOO_NOISY, text=text)]
 
 
@@ -105,9 +109,7 @@ def _in_turn(
             elsewhere = environment(runtime_env, folder)
         first, second = (stack.enter_context(scratch_folder()) for _ in range(2))
         subject = prepare(request, first, cache, budget=budget, show=show)
-        reference = prepare(
-            replace(request, model=other), second, cache, budget=budget, show=show, elsewhere=elsewhere
-        )
+        reference = prepare(replace(request, model=other), second, cache, budget=budget, show=show, elsewhere=elsewhere)
         pairs = _pairs(subject, reference, budget=budget, show=show)
     notes = pairs.notes()
     mine, theirs = (
@@ -148,9 +150,7 @@ def _pairs(subject: Ready, reference: Ready, *, budget: Budget, show: Show) -> _
 
 def _is_precise(subject: Ready, reference: Ready, pairs: Sequence[tuple[ProcessTrace, ProcessTrace]]) -> bool:
     """Whether the latencies' difference is known well enough: looked at by its width alone, never by its sign."""
-    sides = [
-        profile_of(side, [pair[place] for pair in pairs]) for place, side in enumerate((subject, reference))
-    ]
+    sides = [profile_of(side, [pair[place] for pair in pairs]) for place, side in enumerate((subject, reference))]
     found = compare(*sides, paired=True)
     latency = found.reference_latency
     return latency is not None and (found.total.high - found.total.low) / 2 <= PRECISION * latency.value

@@ -94,12 +94,7 @@ class _Judge:
         """The nodes that are in both by name, once each, and the same operator."""
         grouped = [_grouped(side.nodes, lambda times: times.node.name) for side in self._sides]
         names = [
-            name
-            for name, found in grouped[0].items()
-            if name
-            and len(found) == 1
-            and len(other := grouped[1].get(name, ())) == 1
-            and found[0].node.kind == other[0].node.kind
+            name for name, found in grouped[0].items() if name and _is_same_node(found, grouped[1].get(name, []))
         ]
         return self._judged(names, grouped, level=level)
 
@@ -149,6 +144,10 @@ def _grouped(nodes: Iterable[NodeTimes], name_of: Callable[[NodeTimes], str]) ->
     return dict(groups)
 
 
+def _is_same_node(found: Sequence[NodeTimes], other: Sequence[NodeTimes]) -> bool:
+    return len(found) == len(other) == 1 and found[0].node.kind == other[0].node.kind
+
+
 def _values(profile: Profile, nodes: Sequence[NodeTimes]) -> list[float]:
     """What some nodes take a call together, in ns, process by process; 0 where none of them ran."""
     found = []
@@ -167,7 +166,11 @@ def _resolution(nodes: Sequence[NodeTimes]) -> float:
 
     A node's true time lies anywhere within a microsecond, and does so in every process alike.
     """
-    coarse = [times for times in nodes if all(value % (COARSE_NS // 2) == 0 for row in times.raw_ns for value in row[:LOOKED_AT])]
+    coarse = [
+        times
+        for times in nodes
+        if all(value % (COARSE_NS // 2) == 0 for row in times.raw_ns for value in row[:LOOKED_AT])
+    ]
     return COARSE_NS * math.sqrt(len(coarse) / 12.0)
 
 

@@ -91,7 +91,7 @@ def prepare(
 
 
 def timed(ready: Ready, *, seconds: float, profiled_first: bool) -> tuple[ProcessTrace, str | None]:
-    """What one fresh process brings home in about `seconds`, and what disturbed it from outside; None where nothing did.
+    """What one fresh process brings home in about `seconds`, and what disturbed it from outside, or None.
 
     Raises:
         ModelError: the process died, or gave no answer.

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infer_opt.errors import ConfigError, EvidenceError, ModelError, UnavailableError
+from infer_opt.errors import ConfigError, EvidenceError, ModelError
 from infer_opt.monitors.watched import Watched, split
 from infer_opt.profiles.surrounding import SurroundingProfile
 from infer_opt.surrounding import memory as memories
@@ -71,7 +71,7 @@ class _Seen:
 
 
 class Sampling:
-    """One program from its start to its end, and what was seen of it. `interrupt` may be called by a signal's handler."""
+    """One program from start to end, and what was seen of it. `interrupt` may be called by a signal's handler."""
 
     def __init__(self, request: SamplingRequest) -> None:
         self.request = request
@@ -198,7 +198,7 @@ class Sampling:
         running = by_state[State.RUNNING]
         captured = memories.read_capture(folder / "memory.bin") if self.request.memory else None
         is_looked_at = seen.has_native and bool(seen.samples)
-        profile = SurroundingProfile(
+        return SurroundingProfile(
             subject=self.request.subject,
             seconds=seen.seconds,
             rate_hz=self.request.rate_hz,
@@ -217,7 +217,6 @@ class Sampling:
             exit_code=code,
             notes=(*seen.notes, *_on_samples(seen, usage, self.request)),
         )
-        return profile
 
 
 def exit_code(profile: SurroundingProfile, request: SamplingRequest) -> int:
@@ -269,7 +268,9 @@ def _on_samples(seen: _Seen, usage: Usage, request: SamplingRequest) -> list[str
         notes.append(f"{seen.outside} samples of Python as it starts and ends are left out, beside {count} that count.")
     if not seen.has_native:
         notes.append("py-spy cannot follow native code here: who waits, and who waits for the GIL, cannot be said.")
-    running_s = sum(one.samples for one in seen.samples if stacks.state_of(one.frames) is State.RUNNING) / request.rate_hz
+    running_s = (
+        sum(one.samples for one in seen.samples if stacks.state_of(one.frames) is State.RUNNING) / request.rate_hz
+    )
     cpu_s = usage.cpu_s or 0.0
     if seen.seconds and cpu_s - running_s > max(UNSEEN_SHARE * cpu_s, 1.0):
         notes.append(
@@ -279,5 +280,3 @@ def _on_samples(seen: _Seen, usage: Usage, request: SamplingRequest) -> list[str
     if request.memory:
         notes.append("memray recorded every allocation, which takes time of its own: take shares of time without it.")
     return notes
-
-

@@ -1,12 +1,12 @@
 from dataclasses import replace
 
 import pytest
-from made_differences import MACHINE, NODES, profile, slowed
 
 from infer_opt.differences import compare
 from infer_opt.errors import EvidenceError
 from infer_opt.profiles.comparing import OperatorDifference, ProfileDifference
 from infer_opt.results import Caution
+from made_differences import MACHINE, NODES, profile, slowed
 
 
 def clear(rows: tuple[OperatorDifference, ...]) -> list[str]:

@@ -31,6 +31,18 @@ from infer_opt.reports import By, Format
     show_default=True,
     help="What the table adds nodes up by; block: what several nodes of the model were fused into.",
 )
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="MODEL|BUNDLE|PROFILE.json",
+    help="Compare with another model, measured in turn, or with a profile that --format json wrote.",
+)
+@click.option(
+    "--runtime-env",
+    type=click.Path(path_type=Path),
+    metavar="ENVIRONMENT",
+    help="Compare with the ONNX Runtime of another Python environment: MODEL, or that of --against, is run there.",
+)
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="How many lines the table has.")
 @click.option(
     "--format",
@@ -49,9 +61,9 @@ from infer_opt.reports import By, Format
 @click.option("--force", is_flag=True, help="Replace the files of --trace, --flame and --out where they exist.")
 @click.pass_context
 def command(
-    context: click.Context, model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int, custom_ops: tuple[str, ...],
-    provider: str, budget: str, by: str, top: int, form: str, trace: Path | None, force: bool,
-    **process: object,
+    context: click.Context, /, model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int,
+    custom_ops: tuple[str, ...], provider: str, budget: str, by: str, top: int, form: str, trace: Path | None,
+    force: bool, against: Path | None, runtime_env: Path | None, **process: object,
 ) -> None:  # fmt: skip
     """Say where a model's time and memory go: by operator, by module of the network, or node by node.
 
@@ -67,8 +79,10 @@ def command(
     from infer_opt.budget import Budget
     from infer_opt.cli.progress import shown
     from infer_opt.cli.writing import require_room, write_text
+    from infer_opt.comparing import profile_against
     from infer_opt.presets import parse_duration
     from infer_opt.profiling import profile
+    from infer_opt.reports.differences import render as render_difference
     from infer_opt.reports.profile import render, trace_document
     from infer_opt.request import Request
 
@@ -86,8 +100,18 @@ def command(
     )
     if trace is not None:
         require_room(trace, force=force, option="--trace")
+    width = shutil.get_terminal_size((120, 24)).columns
+    difference = None
     with interruptible(time.interrupt), shown(time) as show:
-        found = profile(request, budget=time, show=show)
+        if against is not None or runtime_env is not None:
+            found, _, difference = profile_against(
+                request, against=against, runtime_env=runtime_env, budget=time, show=show
+            )
+        else:
+            found = profile(request, budget=time, show=show)
     if trace is not None:
         write_text(trace, trace_document(found), option="--trace")
-    click.echo(render(found, form, by=By(by), top=top, width=shutil.get_terminal_size((120, 24)).columns))
+    if difference is not None:
+        click.echo(render_difference(difference, form, by=By(by), top=top, width=width))
+    else:
+        click.echo(render(found, form, by=By(by), top=top, width=width))

@@ -41,7 +41,10 @@ def tabs_of(profile: SurroundingProfile) -> list[Tab]:
     found = [
         Tab(name="CPU", about="running or ready to run, all threads", stacks=profile.stacks, unit="s", rate_hz=rate),
         Tab(name="GIL held", about="held Python's lock", stacks=profile.holding or (), unit="s", rate_hz=rate),
-        Tab(name="GIL wanted", about="waited for Python's lock", stacks=profile.waiting_for_gil or (), unit="s", rate_hz=rate),
+        Tab(
+            name="GIL wanted", about="waited for Python's lock", stacks=profile.waiting_for_gil or (), unit="s",
+            rate_hz=rate,
+        ),
         Tab(name="Waiting", about="waited for anything else", stacks=profile.waiting or (), unit="s", rate_hz=rate),
         Tab(name="Memory", about="held when most was held, by who allocated it", stacks=profile.memory or (), unit="B"),
     ]  # fmt: skip

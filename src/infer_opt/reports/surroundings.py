@@ -30,7 +30,9 @@ def render(profile: SurroundingProfile, format: Format | str = Format.TABLE, *, 
     if format == Format.JSON:
         return to_json(document(profile))
     if format not in (Format.TABLE, Format.MARKDOWN):
-        raise ConfigError(f"a profile of a process cannot be written as {format}", hint="--format table, markdown or json")
+        raise ConfigError(
+            f"a profile of a process cannot be written as {format}", hint="--format table, markdown or json"
+        )
     layout = "pipe" if format == Format.MARKDOWN else "simple"
     room = max(width, NARROWEST)
     tables = [
@@ -150,7 +152,10 @@ def _functions(profile: SurroundingProfile, layout: str, width: int) -> str:
     ]
     return "\n\n".join(
         _drawn(
-            [[percent(count / ran), _seconds(count, profile), _cut(name, width - 20)] for count, name in rows[:MOST_ROWS]],
+            [
+                [percent(count / ran), _seconds(count, profile), _cut(name, width - 22)]
+                for count, name in rows[:MOST_ROWS]
+            ],
             ["share", "time", heading],
             layout,
             text=(2,),
@@ -224,5 +229,7 @@ def _cut(text: str, room: int) -> str:
 
 def _drawn(rows: Sequence[Sequence[str]], headings: Sequence[str], layout: str, *, text: Sequence[int] = (0,)) -> str:
     aligned = ["left" if place in text else "right" for place in range(len(headings))]
-    cells = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows] if layout == "pipe" else rows
+    cells = (
+        [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows] if layout == "pipe" else rows
+    )
     return tabulate(cells, headings, tablefmt=layout, disable_numparse=True, colalign=aligned)

@@ -102,7 +102,7 @@ def welch_difference(subject: Values, reference: Values, *, resolution: float = 
 
 
 def judged(differences: Mapping[str, Difference], *, level: float) -> dict[str, Estimate]:
-    """Each difference with an interval such that one that excludes 0 by chance, among all of them, is as rare as `level`.
+    """Each difference with an interval such that any one excludes 0 by chance no more often than `level`.
 
     Holm's steps: the most certain is judged at level / (how many there are), the next at level / (one fewer), and all
     that follow the first which cannot be told from noise at that one's level.

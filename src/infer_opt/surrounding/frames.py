@@ -11,7 +11,9 @@ _LIBRARY = re.compile(r"\.(so[0-9.]*|dylib|dll|pyd|pyx)$|^\[|(?:^|/)python[0-9.]
 _SOURCE = re.compile(r"\.(c|cc|cpp|cxx|h|hpp|hxx|rs|f|f90|s|S)$")
 _SITE = re.compile(r"(?:^|/)(?:site|dist)-packages/(?P<rest>.*)$")
 _STANDARD = re.compile(r"(?:^|/)lib(?:64)?/python3\.\d+t?/(?P<rest>.*)$")
-_SYSTEM = re.compile(r"^(libc[.-]|libpthread|libm[.-]|ld-linux|ld-musl|libgcc_s|libstdc|libpython|python[0-9.]*$|\[|linux-vdso)")
+_SYSTEM = re.compile(
+    r"^(libc[.-]|libpthread|libm[.-]|ld-linux|ld-musl|libgcc_s|libstdc|libpython|python[0-9.]*$|\[|linux-vdso)"
+)
 
 STANDARD, IMPORTING, APPLICATION, OURS, UNKNOWN = "Python itself", "importing", "application", "infer-opt", "unknown"
 
@@ -35,7 +37,7 @@ class Frame:
 
 @lru_cache(maxsize=65536)
 def parse_frame(text: str) -> Frame:
-    """A frame from `function (file:line)`; a native one has an address instead of a name where its symbol is unknown."""
+    """A frame from `function (file:line)`; a native one without a symbol has an address for its name."""
     found = _TEXT.match(text)
     if found is None:
         return Frame(text, "", None, is_native=True)

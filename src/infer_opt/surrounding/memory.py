@@ -55,7 +55,7 @@ def _interpreter_of(script: Path) -> list[str] | None:
 
 
 def read_capture(capture: Path) -> tuple[tuple[Stack, ...], int] | None:
-    """Stacks by the bytes that they held when most was held, and those bytes altogether; None where nothing was recorded.
+    """Stacks by the bytes that they held when most was held, and all of those; None where nothing was recorded.
 
     What a killed program had recorded until then is read too.
 

@@ -174,7 +174,9 @@ def may_not_trace(scope: Path = YAMA) -> UnavailableError:
         level = 0
     hint = "run it as root; in a container, start that with --cap-add SYS_PTRACE"
     if level in (1, 2):
-        hint = f"run it as root, or allow it until the next boot: sudo sysctl kernel.yama.ptrace_scope=0 (it is {level})"
+        hint = (
+            f"run it as root, or allow it until the next boot: sudo sysctl kernel.yama.ptrace_scope=0 (it is {level})"
+        )
     if level >= 3:
         hint = "kernel.yama.ptrace_scope is 3, which holds until the next boot and for root too: start without it"
     return UnavailableError("this system does not let py-spy look into the process", hint=hint)
@@ -196,4 +198,3 @@ def allow_tracing() -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)
-

@@ -18,9 +18,9 @@ _COUNT = re.compile(r" (\d+)$")
 # Where a thread's innermost frames are calls of these, the kernel has put it to sleep.
 _BLOCKING = frozenset(
     {
-        "__lll_lock_wait", "accept", "accept4", "clock_nanosleep", "connect", "do_futex_wait", "epoll_pwait", "epoll_wait", "flock", "futex",
-        "nanosleep", "poll", "__poll", "ppoll", "pselect", "pthread_cond_clockwait", "pthread_cond_timedwait",
-        "pthread_cond_wait", "pthread_join", "pthread_timedjoin_np", "read", "__read", "recv",
+        "__lll_lock_wait", "accept", "accept4", "clock_nanosleep", "connect", "do_futex_wait", "epoll_pwait",
+        "epoll_wait", "flock", "futex", "nanosleep", "poll", "__poll", "ppoll", "pselect", "pthread_cond_clockwait",
+        "pthread_cond_timedwait", "pthread_cond_wait", "pthread_join", "pthread_timedjoin_np", "read", "__read", "recv",
         "recvfrom", "recvmsg", "select", "__select", "sem_clockwait", "sem_timedwait", "sem_wait", "sigtimedwait",
         "sigwait", "sigwaitinfo", "syscall", "usleep", "wait4", "waitid", "waitpid",
     }
@@ -33,6 +33,7 @@ _TIMED = frozenset({"pthread_cond_timedwait", "pthread_cond_clockwait"})
 _EXTENSION = re.compile(r"\.cpython-|\.abi3\.|\.pyx$")
 _CALLING = "infer_opt/workers/calling.py"
 _STARTING = (_CALLING, "/site-packages/memray/")
+_INTERPRETER = re.compile(r"^(libpython|python[0-9.]*$)")
 _LIBC = re.compile(r"^(libc[.-]|libpthread|ld-linux|ld-musl)")
 
 
@@ -57,23 +58,23 @@ class Sampled:
 def parse(text: str) -> tuple[Sampled, ...]:
     """The samples in the text of `py-spy record --format raw --threads`.
 
-    Command lines may hold line breaks and semicolons: what stands before a thread's frame is read for its process alone.
+    Command lines may hold line breaks and semicolons: before a thread's frame, its process alone is read.
     """
     found = []
     for line in text.splitlines():
-        count, threads = _COUNT.search(line), list(_THREAD.finditer(line))
+        count = _COUNT.search(line)
+        stack = "" if count is None else line[: count.start()]
+        threads = list(_THREAD.finditer(stack))
         if count is None or not threads:
             continue
-        thread, processes = threads[-1], _PROCESS.findall(line[: threads[-1].start()])
-        body = line[thread.end() : count.start()] if thread.end() <= count.start() else ""
-        name = _COUNT.sub("", thread["name"] or "") if thread.end() > count.start() else thread["name"] or ""
+        thread, processes = threads[-1], _PROCESS.findall(stack[: threads[-1].start()])
         pid = int(processes[-1]) if processes else None
         found.append(
             Sampled(
                 pid=pid,
                 # Python names its main thread once `threading` is imported; the kernel numbers it as the process.
-                thread=name or ("MainThread" if thread["id"] == str(pid) else ""),
-                frames=tuple(parse_frame(frame) for frame in body.split(";") if frame),
+                thread=thread["name"] or ("MainThread" if thread["id"] == str(pid) else ""),
+                frames=tuple(parse_frame(frame) for frame in stack[thread.end() :].split(";") if frame),
                 samples=int(count[1]),
             )
         )
@@ -99,7 +100,7 @@ def state_of(frames: Sequence[Frame]) -> State:
         return State.WAITING_FOR_GIL
     slept = next((index for index, frame in enumerate(native) if frame.name in _SLEEPS), None)
     if slept is not None and _is_in_c_library(native[slept]):
-        above = [frame for frame in native[:slept] if not frame.is_nameless]
+        above = [frame for frame in native[:slept] if not (frame.is_nameless and _is_interpreter(frame))]
         if not above and len(frames) > len(native):
             return State.WAITING_FOR_GIL
         if above and native[slept].name in _TIMED and _EXTENSION.search(above[-1].file):
@@ -126,6 +127,10 @@ def stacks_of(samples: Iterable[Sampled]) -> tuple[Stack, ...]:
         counted[tuple(frame.text for frame in _shown(sampled.frames))] += sampled.samples
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     return tuple(Stack(frames=frames, samples=count) for frames, count in ordered if count > 0)
+
+
+def _is_interpreter(frame: Frame) -> bool:
+    return bool(_INTERPRETER.match(frame.file.rpartition("/")[2]))
 
 
 def is_in_python(frames: Sequence[Frame]) -> bool:

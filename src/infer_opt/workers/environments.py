@@ -8,13 +8,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import infer_opt
 from infer_opt.errors import ConfigError, UnavailableError
 
 OLDEST = (3, 11)
 WANTED = ("numpy", "onnx", "onnxruntime")  # the environment's own, whatever their versions
 LENT = "msgspec"  # ours will do, where it was built for the same Python
 PROBE_S = 120.0
+SOURCE = Path(__file__).parents[1]
 
 # What is there is imported, not only looked for: a library may be broken, and the answer is that of a fresh process.
 _PROBE = """
@@ -51,15 +51,14 @@ def environment(prefix: Path, folder: Path) -> Environment:
         UnavailableError: its Python is too old, or lacks what a worker needs.
     """
     python = interpreter_of(prefix)
-    answer = _probe(python, (*WANTED, LENT))
-    found, version = answer["found"], tuple(answer["version"])
+    version, tag, found = _probe(python, (*WANTED, LENT))
     if version < OLDEST:
         raise UnavailableError(
             f"{prefix} has Python {version[0]}.{version[1]}, and a worker needs {OLDEST[0]}.{OLDEST[1]} or newer",
             hint=f"{sys.executable} -m venv {prefix}-new makes one with this Python",
         )
     missing = [name for name in WANTED if name not in found]
-    lends = LENT not in found and answer["tag"] == sys.implementation.cache_tag
+    lends = LENT not in found and tag == sys.implementation.cache_tag
     if LENT not in found and not lends:
         missing.append(LENT)
     if missing:
@@ -67,7 +66,7 @@ def environment(prefix: Path, folder: Path) -> Environment:
         raise UnavailableError(
             f"{prefix} lacks {', '.join(missing)} ({reasons})", hint=f"{python} -m pip install {' '.join(missing)}"
         )
-    _link(folder, "infer_opt", Path(infer_opt.__file__).parent)
+    _link(folder, "infer_opt", SOURCE)
     if lends:
         spec = importlib.util.find_spec(LENT)
         if spec is not None and spec.origin is not None:
@@ -92,7 +91,8 @@ def interpreter_of(prefix: Path) -> Path:
     )
 
 
-def _probe(python: Path, names: tuple[str, ...]) -> dict[str, dict[str, str]]:
+def _probe(python: Path, names: tuple[str, ...]) -> tuple[tuple[int, ...], str, dict[str, str]]:
+    """Python's version, the tag of its compiled modules, and the libraries' versions, or `name!`: why there is none."""
     try:
         done = subprocess.run(
             [str(python), "-c", _PROBE, *names],
@@ -102,10 +102,10 @@ def _probe(python: Path, names: tuple[str, ...]) -> dict[str, dict[str, str]]:
             check=False,
             env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
         )
-        answer: dict[str, dict[str, str]] = json.loads(done.stdout.strip().splitlines()[-1])
+        answer = json.loads(done.stdout.strip().splitlines()[-1])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
         raise UnavailableError(f"{python} does not run: {error}", hint="name another --runtime-env") from error
-    return answer
+    return tuple(answer["version"]), answer["tag"], answer["found"]
 
 
 def _link(folder: Path, name: str, target: Path) -> None:

@@ -9,11 +9,13 @@ from infer_opt.errors import EvidenceError
 from infer_opt.profiles.executed import DeviceCall, Key, Looked, ProcessTrace
 from infer_opt.profiles.nodes import CallTimes, DeviceActivity, MemoryCourse, Node, NodeTimes
 from infer_opt.results import Caution, Estimate, Note
-from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM, median_interval
+from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM, mean_interval, median_interval
 
 NS_A_US = 1000
+LEAST_NS = 100.0  # of a node: less than that is beyond a clock of microseconds
 LEFT_OVER = 0.05  # of the latency: what needs no explanation
 PRECISION = 0.02  # half-width of the latency's interval
+_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns"))
 COPY_NODES = frozenset({"MemcpyToHost", "MemcpyFromHost"})
 
 
@@ -67,30 +69,47 @@ def _nodes(looked: Looked, traces: Sequence[ProcessTrace]) -> tuple[NodeTimes, .
             share=times[key].value / total,
             executions=statistics.fmean(trace.executions.get(key, 0.0) for trace in traces),
             first_ns=_middle(
-                round(NS_A_US * trace.first_us[key])
+                round(NS_A_US * max(0.0, trace.first_us[key] - _added_us(trace, key)))
                 for trace in traces
                 if trace.first_us is not None and key in trace.first_us
             ),
-            raw_ns=tuple(tuple(round(NS_A_US * us) for us in trace.nodes_us.get(key, ())) for trace in traces),
+            raw_ns=tuple(_raw_ns(trace, key) for trace in traces),
         )
         for key in order
     )
 
 
 def _node_time(key: Key, traces: Sequence[ProcessTrace]) -> Estimate:
-    """In ns a call. A process in which the node was never executed counts with next to nothing."""
-    found = [_typical_us(trace.nodes_us.get(key, ()), varies=key in trace.sometimes) for trace in traces]
-    return median_interval([math.log(max(1.0, NS_A_US * us)) for us in found])
+    """In ns a call; a process in which the node was never executed counts with next to nothing.
+
+    On the values' own scale, not that of their logarithms: so the nodes add up, and what is taken off a small node for
+    the profiler is as uncertain for it as for a large one.
+    """
+    found = [_typical_us(trace.nodes_us.get(key, ())) - _added_us(trace, key) for trace in traces]
+    mean = mean_interval([max(LEAST_NS, NS_A_US * us) for us in found])
+    return replace(mean, low=max(0.0, mean.low))
 
 
-def _typical_us(times_us: Sequence[float], *, varies: bool) -> float:
-    """The median, and for a node that some calls leave out the mean: half of nothing is no time.
+def _added_us(trace: ProcessTrace, key: Key) -> float:
+    """What the profiler adds to a node's time, all executions in a call together, those inside of it included."""
+    inside = sum(count for inner, count in trace.executions.items() if inner[:-1] == key)
+    return trace.profiler_us * trace.executions.get(key, 0.0) + trace.after_us * inside
+
+
+def _raw_ns(trace: ProcessTrace, key: Key) -> tuple[int, ...]:
+    added = _added_us(trace, key)
+    return tuple(round(NS_A_US * max(0.0, us - added)) for us in trace.nodes_us.get(key, ()))
+
+
+def _typical_us(times_us: Sequence[float]) -> float:
+    """The median; of a node that some calls leave out, that of the others times their share of the calls.
 
     The profile counts in microseconds, and many nodes take one or two: the median of grouped data tells more.
     """
-    if not times_us:
+    executed = [us for us in times_us if us > 0.0]
+    if not executed:
         return 0.0
-    return statistics.fmean(times_us) if varies else statistics.median_grouped(times_us, interval=1.0)
+    return len(executed) / len(times_us) * float(statistics.median_grouped(executed, interval=1.0))
 
 
 def _from_key(key: Key) -> Node:
@@ -113,31 +132,34 @@ def _call(
         open_ns=_known(trace.open_ns for trace in traces),
         first_ns=_known(trace.first_ns for trace in traces),
         latency_raw_ns=tuple(trace.latency_ns for trace in traces),
-        between_ns=None if is_parallel else max(0.0, graph_ns - nodes_ns),
+        between_ns=None if is_parallel else max(0.0, graph_ns - _seen_ns(traces)),
         around_ns=max(0.0, profiled.value - graph_ns),
+        profiler_ns=NS_A_US * statistics.median(trace.profiler_us for trace in traces),
     )
-    executions = sum(one.executions for one in nodes)
-    return replace(call, unaccounted=_unaccounted(call, executions, is_parallel=is_parallel, has_device=has_device))
+    return replace(call, unaccounted=_unaccounted(call, is_parallel=is_parallel, has_device=has_device))
 
 
-def _unaccounted(call: CallTimes, executions: float, *, is_parallel: bool, has_device: bool) -> str | None:
+def _unaccounted(call: CallTimes, *, is_parallel: bool, has_device: bool) -> str | None:
     """Why the nodes' times do not add up to the latency; None where they do, within 5 %."""
     latency = call.latency.value
     missing = latency - call.nodes_ns
     if abs(missing) <= LEFT_OVER * latency:
         return None
     added = call.profiled.value - latency
-    overhead = (
-        f"the profiler makes a call {_us(abs(added))} {'longer' if added > 0 else 'shorter'} "
-        f"({_us(abs(added) / max(1.0, executions))} a node)"
-    )
-    around = f"{_us(call.around_ns)} are the way into the graph and out of it, Python's call included"
+    overhead = f"the profiler makes a call {_us(abs(added))} {'longer' if added > 0 else 'shorter'}"
     if is_parallel:
         reason = f"nodes run side by side, so their times overlap; {overhead}"
     elif missing < 0:
-        reason = f"{overhead}, and its own work lies within the nodes' times"
+        reason = (
+            f"{overhead}, and more of that lies within the nodes' times than the {_us(call.profiler_ns)} an execution "
+            "that were taken off"
+        )
     else:
-        reason = f"of a call with the profiler, {_us(call.between_ns)} lie between nodes and {around}; {overhead}"
+        reason = (
+            "the rest is the runtime's own work before, between and after nodes, and Python's call (with the profiler, "
+            f"which makes a call {_us(added)} longer, {_us(call.between_ns)} lie between nodes and "
+            f"{_us(call.around_ns)} around them)"
+        )
     if has_device:
         reason += "; on a GPU a node's time is that of handing its kernels over, and the call waits for them at its end"
     more = "less" if missing > 0 else "more"
@@ -145,6 +167,14 @@ def _unaccounted(call: CallTimes, executions: float, *, is_parallel: bool, has_d
         f"the nodes add up to {_us(call.nodes_ns)}, {abs(missing) / latency:.0%} {more} than the {_us(latency)} of a "
         f"call: {reason}"
     )
+
+
+def _seen_ns(traces: Sequence[ProcessTrace]) -> float:
+    """What all nodes took in a call as the profile has it, profiler included."""
+    by_process = (
+        statistics.median(sum(times) for times in zip(*trace.nodes_us.values(), strict=True)) for trace in traces
+    )
+    return NS_A_US * statistics.median(by_process)
 
 
 def _device(traces: Sequence[ProcessTrace], nodes: Sequence[NodeTimes]) -> DeviceActivity | None:
@@ -230,4 +260,5 @@ def _bytes(values: Iterable[int | None]) -> int | None:
 def _us(value_ns: float | None) -> str:
     if value_ns is None:
         return "n/a"
-    return f"{value_ns / 1e6:.3g} ms" if value_ns >= 1e6 else f"{value_ns / 1e3:.3g} µs"
+    scale, unit = next((scale, unit) for scale, unit in _UNITS if value_ns >= scale or scale == 1)
+    return f"{value_ns / scale:.3g} {unit}"

@@ -34,6 +34,7 @@ from infer_opt.runtimes.chrome_trace import chrome_events
 from infer_opt.runtimes.device_events import device_call
 from infer_opt.runtimes.onnx import OnnxRuntime
 from infer_opt.runtimes.profile_events import MOST_EVENTS, read_profile
+from infer_opt.runtimes.profiler_cost import profiler_cost
 from infer_opt.workers.isolation import memory_bytes
 
 FEEDS = 16  # that rotate, as when a configuration is measured
@@ -258,6 +259,10 @@ class _Process:
         """The profile read, and what follows from it."""
         notes = self._notes
         profile = read_profile(self._profiler.end_profiling())
+        self._profiler.close()
+        self._plain.close()
+        rest()
+        cost = profiler_cost(self._runtime, self._subject.options, self._folder)
         if len(profile.calls) != notes.calls:
             raise ModelError(
                 f"the runtime's profile has {len(profile.calls)} calls where there were {notes.calls}",
@@ -275,8 +280,9 @@ class _Process:
             graph_us=tuple(call.graph_us for call in calls),
             nodes_us={key: tuple(times.get(key, 0.0) for times in by_call) for key in keys},
             executions={key: sum(count[key] for count in counts) / len(counts) for key in keys},
-            sometimes=frozenset(key for key in keys if any(key not in times for times in by_call)),
             is_steady=is_steady,
+            profiler_us=cost.within_us,
+            after_us=cost.after_us,
             open_ns=None if profiled_first else notes.open_ns,
             first_ns=None if profiled_first else notes.first_ns,
             first_us=_own_times(profile, profile.calls[0]) if profiled_first else None,

@@ -105,11 +105,14 @@ class DeviceCall:
 class ProcessTrace:
     """One fresh process. `latency_ns` are timed calls without the profiler, `profiled_ns` those with it, in turn.
 
+    `profiler_us` is what the profiler adds to the time of each execution of a node, and `after_us` what it takes after
+    it, which is in the time of the Loop or If around it. Neither is taken off here.
+
     By call of the latter, in microseconds as the profile has them: `run_us` all of it, `graph_us` the execution of the
     graph, `nodes_us` what each node took itself. `open_ns`, `first_ns` and `rss_*` are those of a process that opened
     the session without the profiler first; `first_us` are the nodes' times in the first call of all, in a process that
-    opened the other one first. None where it was the other way about. `executions` are means over calls; `sometimes`
-    are the nodes that not every call executed, as in the branches of an If.
+    opened the other one first. None where it was the other way about. `executions` are means over calls,
+    below 1 for a node that not every call executes; its time is 0 in those.
     """
 
     latency_ns: tuple[int, ...]
@@ -119,7 +122,8 @@ class ProcessTrace:
     nodes_us: Mapping[Key, tuple[float, ...]]
     executions: Mapping[Key, float]
     is_steady: bool
-    sometimes: frozenset[Key] = frozenset()
+    profiler_us: float = 0.0
+    after_us: float = 0.0
     open_ns: int | None = None
     first_ns: int | None = None
     first_us: Mapping[Key, float] | None = None

@@ -9,11 +9,12 @@ from infer_opt.profiles.nodes import Node, NodeTimes
 from infer_opt.profiles.profile import Profile
 from infer_opt.reports import By
 from infer_opt.results import Estimate
-from infer_opt.stats.intervals import median_interval
+from infer_opt.stats.intervals import mean_interval
 
 NO_MODULE = "(no module)"
 NOT_FUSED = "(one for one)"
 PUT_IN = "(put in by the runtime)"
+CLOCK_NS = 1000  # the step in which the runtime's profiler counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +66,17 @@ def together(name: str, nodes: Sequence[NodeTimes]) -> Group:
 def _sum(total: float, nodes: Sequence[NodeTimes]) -> Estimate:
     """Neighbours in a process share its luck, so their intervals must not be added as if they did not."""
     by_process = zip(*(one.raw_ns for one in nodes), strict=False)
-    sums = [sum(statistics.fmean(calls) for calls in process if calls) for process in by_process]
-    if not sums or min(sums) <= 0:
+    sums = [sum(_typical(calls) for calls in process) for process in by_process]
+    if not sums:
         return Estimate(value=total, low=0.0, high=math.inf)
-    found = median_interval([math.log(value) for value in sums])
-    return Estimate(value=total, low=total * found.low / found.value, high=total * found.high / found.value)
+    found = mean_interval(sums)
+    return Estimate(value=total, low=max(0.0, total + found.low - found.value), high=total + found.high - found.value)
+
+
+def _typical(calls: Sequence[int]) -> float:
+    """As a node's time is found: the median where it was executed, by the share of the calls in which it was."""
+    executed = [ns for ns in calls if ns > 0]
+    return len(executed) / len(calls) * statistics.median_grouped(executed, interval=CLOCK_NS) if executed else 0.0
 
 
 def _name(node: Node, by: By) -> str:

@@ -3,9 +3,8 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from tabulate import tabulate
+from tabulate import SEPARATING_LINE, tabulate
 
 from infer_opt.errors import ConfigError
 from infer_opt.profiles.documents import to_document
@@ -19,6 +18,8 @@ from infer_opt.reports.quantities import duration, number, percent, size
 from infer_opt.results import Estimate
 
 NARROWEST, WIDEST = 60, 160
+NARROWEST_NAME, NARROWEST_SHAPES = 16, 14
+FIGURES = ("time a call", "share", "", "runs", "on")
 BAR = 12  # characters for all of a call
 HOLDERS_SHOWN = 5
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -80,11 +81,7 @@ def _answer(profile: Profile) -> list[str]:
         f"{'es' * (profile.processes != 1)}; the first one {duration(call.first_ns)}, after {duration(call.open_ns)} "
         "for opening."
     )
-    executions = sum(one.executions for one in profile.nodes)
-    lines.append(
-        f"Its {len(profile.nodes):,} nodes add up to {duration(call.nodes_ns)}"
-        + (f", in {number(executions)} executions." if round(executions) != len(profile.nodes) else ".")
-    )
+    lines.append(f"{_nodes(profile)}.")
     if call.unaccounted is not None:
         lines.append(f"{call.unaccounted[0].upper()}{call.unaccounted[1:]}.")
     if profile.device is not None:
@@ -106,6 +103,17 @@ def _answer(profile: Profile) -> list[str]:
     ]  # fmt: skip
 
 
+def _nodes(profile: Profile) -> str:
+    """How many nodes there are, what they add up to, and what was taken off for the profiler."""
+    count, runs = len(profile.nodes), sum(one.executions for one in profile.nodes)
+    text = f"Its {count:,} nodes are" if count > 1 else "Its node is"
+    text += " executed once" if count == 1 and runs == 1 else f" executed {_runs(runs)} times"
+    if profile.call.unaccounted is None:
+        text += f" and {'add up to' if count > 1 else 'takes'} {duration(profile.call.nodes_ns)}"
+    added = profile.call.profiler_ns
+    return text + (f"; {duration(added)} that the profiler adds each time are taken off" if added else "")
+
+
 def _with_interval(time: Estimate) -> str:
     if not math.isfinite(time.high):
         return f"{duration(time.value)} [no interval from one process]"
@@ -117,55 +125,56 @@ def _table(profile: Profile, by: By, top: int, *, width: int | None) -> str:
     shown, rest = list(found[:top]), found[top:]
     if rest:
         shown.append(together(f"{len(rest):,} more", [one for group in rest for one in group.nodes]))
-    room = None if width is None else _room(width)
-    rows = [_row(group, by, room, is_rest=bool(rest) and group is shown[-1]) for group in shown]
-    shapes = "shapes" if by is By.NODE else "shapes of the heaviest"
-    headings = [str(by), "time a call", "share", "", "runs", "on", shapes]
-    if room is not None and room.shapes < _NARROW:
-        rows, headings = [row[:-1] for row in rows], headings[:-1]
-    layout = "pipe" if width is None else "simple"
-    align = ("left", "right", "right", "left", "right", "left", "left")[: len(headings)]
-    return tabulate(rows, headings, tablefmt=layout, colalign=align, disable_numparse=True)
+    names = [_name(group, by) for group in shown]
+    shapes = ["" if rest and group is shown[-1] else _shapes(group.heaviest) for group in shown]
+    figures = [_figures(group) for group in shown]
+    headings = [str(by), *FIGURES, "shapes" if by is By.NODE else "shapes of the heaviest"]
+    alignment = ["left", "right", "right", "left", "right", "left", "left"]
+    if width is None:
+        rows = [
+            [escaped(name), *texts, escaped(shape)] for name, texts, shape in zip(names, figures, shapes, strict=True)
+        ]
+        return tabulate(rows, headings, tablefmt="pipe", colalign=alignment, disable_numparse=True)
+    taken = sum(2 + max(map(len, column)) for column in zip(FIGURES, *figures, strict=True))
+    widest = max(len(by), *map(len, names))
+    for_names = max(NARROWEST_NAME, min(widest, width - taken - 2 - NARROWEST_SHAPES))
+    for_shapes = width - taken - 2 - for_names
+    keep = 7 if for_shapes >= NARROWEST_SHAPES else 6
+    rows = [
+        [_end_of(name, for_names), *texts, _beginning_of(shape, for_shapes)][:keep]
+        for name, texts, shape in zip(names, figures, shapes, strict=True)
+    ]
+    # As the first row, and not as headers: tabulate makes headers wider than they are.
+    lines = [[_beginning_of(heading, for_shapes) for heading in headings[:keep]], SEPARATING_LINE, *rows]
+    return tabulate(lines, tablefmt="simple", colalign=alignment[:keep], disable_numparse=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Room:
-    """Characters for names and for shapes."""
-
-    names: int
-    shapes: int
+def _name(group: Group, by: By) -> str:
+    name = sentences.one_line(group.name)
+    return f"{name} ×{len(group.nodes)}" if by is not By.NODE and len(group.nodes) > 1 else name
 
 
-_FIXED = 28 + 7 + BAR + 7 + 6 + 12  # times, shares, bars, counts, providers, and what lies between columns
-_NARROW = 12  # characters that are no room for shapes
-
-
-def _room(width: int) -> _Room:
-    left = width - _FIXED
-    names = max(16, min(44, left if left < 16 + _NARROW else left * 2 // 5))
-    return _Room(names=names, shapes=left - names)
-
-
-def _row(group: Group, by: By, room: _Room | None, *, is_rest: bool) -> list[str]:
-    name, shapes = sentences.one_line(group.name), "" if is_rest else _shapes(group.heaviest)
-    if by is not By.NODE and not is_rest and len(group.nodes) > 1:
-        name += f" ×{len(group.nodes)}"
+def _figures(group: Group) -> list[str]:
+    runs = group.executions
     return [
-        escaped(name) if room is None else _shortened(name, room.names),
         _time(group.time),
         percent(group.share),
         _bar(group.share),
-        number(group.executions) if group.executions != round(group.executions) else f"{round(group.executions):,}",
+        _runs(runs),
         group.providers,
-        shapes if room is None else _shortened(shapes, room.shapes, keep_end=False),
     ]
+
+
+def _runs(runs: float) -> str:
+    return f"{round(runs):,}" if abs(runs - round(runs)) < 0.01 else number(runs)
 
 
 def _time(time: Estimate) -> str:
     """`81.2 µs ± 3.1 %`: half of the interval's width."""
     if not math.isfinite(time.high):
         return duration(time.value)
-    return f"{duration(time.value)} ± {percent((time.high - time.low) / 2 / time.value)}"
+    half = (time.high - time.low) / 2 / time.value
+    return f"{duration(time.value)} ± {percent(half) if half < 1 else '>100 %'}"
 
 
 def _bar(share: float) -> str:
@@ -173,11 +182,13 @@ def _bar(share: float) -> str:
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
 
-def _shortened(text: str, room: int, *, keep_end: bool = True) -> str:
-    """At most `room` characters: of a path the end tells more than the beginning."""
-    if len(text) <= room:
-        return text
-    return f"…{text[len(text) - room + 1 :]}" if keep_end else f"{text[: max(0, room - 1)]}…"
+def _end_of(text: str, room: int) -> str:
+    """At most `room` characters: of a path the end tells more."""
+    return text if len(text) <= room else f"…{text[len(text) - room + 1 :]}"
+
+
+def _beginning_of(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: max(0, room - 1)]}…"
 
 
 def _shapes(node: Node) -> str:

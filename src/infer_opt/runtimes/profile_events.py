@@ -172,8 +172,11 @@ class _Pending:
 
 
 def _is_inside(inner: _Event, outer: _Event) -> bool:
-    """Both ended already, the inner one first: it is inside if it began later. Equal times are those of a neighbour."""
-    return inner.tid == outer.tid and inner.ts > outer.ts
+    """Both ended already, the inner one first: it is inside unless it began earlier.
+
+    It may begin in the same microsecond as the outer one. A neighbour cannot: the profiler takes longer between two.
+    """
+    return inner.tid == outer.tid and inner.ts >= outer.ts
 
 
 def _seen(key: Key, event: _Event) -> SeenNode:

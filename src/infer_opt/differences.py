@@ -93,9 +93,7 @@ class _Judge:
     def nodes(self, *, level: float) -> tuple[OperatorDifference, ...]:
         """The nodes that are in both by name, once each, and the same operator."""
         grouped = [_grouped(side.nodes, lambda times: times.node.name) for side in self._sides]
-        names = [
-            name for name, found in grouped[0].items() if name and _is_same_node(found, grouped[1].get(name, []))
-        ]
+        names = [name for name, found in grouped[0].items() if name and _is_same_node(found, grouped[1].get(name, []))]
         return self._judged(names, grouped, level=level)
 
     def outside(self) -> Estimate:

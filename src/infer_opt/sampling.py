@@ -102,15 +102,14 @@ class Sampling:
             before = recording.allow_tracing if recording.needs_permission() else None
             program = Watched(self.request.subject, words=words, before=before)
             stack.callback(program.close)
-            stack.callback(program.forward)  # whatever goes wrong, it does not run on unseen
+            stack.callback(_end, program)  # whatever goes wrong, it does not run on unseen
             self._program, began_s = program, time.monotonic()
             usage = Usage(program.pid)
             if self.request.function is not None:
                 self._wait_until_loaded(program, folder)
                 began_s = time.monotonic()
             seen = self._record(spy, program, usage, folder, began_s)
-            program.forward()
-            code = program.wait(PATIENCE_S)
+            code = _end(program)
             seen.notes += notes
             return self._assembled(seen, usage, folder, code)
 
@@ -224,6 +223,12 @@ def exit_code(profile: SurroundingProfile, request: SamplingRequest) -> int:
     if request.function is not None and request.for_s is not None and profile.exit_code in (None, 128 + 15):
         return 0
     return profile.exit_code or 0
+
+
+def _end(program: Watched) -> int | None:
+    """Ask it to end, where it has not, and wait for a while; its exit code, or None where it runs on."""
+    program.forward()
+    return program.wait(PATIENCE_S)
 
 
 def _let_go(gate: Path, program: Watched) -> None:

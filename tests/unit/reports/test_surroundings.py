@@ -28,8 +28,9 @@ def test_the_gil_is_shared_out_between_holders_and_those_that_wait() -> None:
     assert gil_held(SURROUNDING) == 0.4  # 200 samples of 500 moments
     assert gil_wanted(SURROUNDING) == 0.2  # 125 of 625 in which threads wanted to go on
     text = render(SURROUNDING)
-    assert "The GIL was held 40 % of the time, and threads that wanted to go on waited for it 20 % of theirs." in " ".join(
-        text.split()
+    assert (
+        "The GIL was held 40 % of the time, and threads that wanted to go on waited for it 20 % of theirs."
+        in " ".join(text.split())
     )
     assert re.search(r"100 % +log \(serve\.py\)", text)
 
@@ -43,7 +44,14 @@ def test_memory_is_that_of_the_peak_by_who_allocated_it() -> None:
 
 def test_what_was_not_looked_at_is_not_said() -> None:
     bare = replace(
-        SURROUNDING, waiting=None, waiting_for_gil=None, holding=None, memory=None, peak_bytes=None, cpu_s=None, notes=()
+        SURROUNDING,
+        waiting=None,
+        waiting_for_gil=None,
+        holding=None,
+        memory=None,
+        peak_bytes=None,
+        cpu_s=None,
+        notes=(),
     )
 
     text = render(bare)

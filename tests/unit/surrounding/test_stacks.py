@@ -92,7 +92,9 @@ def test_nameless_frames_of_one_library_are_one_and_those_of_the_c_library_none(
 
 
 def test_what_starts_a_program_under_memray_or_calls_a_function_is_not_shown() -> None:
-    outer = f"_run_code (<frozen runpy>:88);run ({SITE}/memray/commands/run.py:83);main (/s/infer_opt/workers/calling.py:9)"
+    outer = (
+        f"_run_code (<frozen runpy>:88);run ({SITE}/memray/commands/run.py:83);main (/s/infer_opt/workers/calling.py:9)"
+    )
 
     (stack,) = stacks_of(parse(f"thread (1): a;{outer};f (/srv/a.py:2) 6"))
     assert stack.frames == ("f (srv/a.py:2)",)

@@ -3,12 +3,12 @@ import re
 from dataclasses import replace
 
 import pytest
-from made_differences import MACHINE, NODES, profile, slowed
 
 from infer_opt.differences import compare
 from infer_opt.errors import ConfigError
 from infer_opt.reports import By, Format
 from infer_opt.reports.differences import render
+from made_differences import MACHINE, NODES, profile, slowed
 
 CLEAR = compare(profile(seed=1, nodes=slowed("soft1", 2.0), subject="slow.onnx"), profile(seed=2), paired=True)
 NOISE = compare(profile(seed=11), profile(seed=12), paired=True)

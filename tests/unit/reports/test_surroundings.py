@@ -4,13 +4,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from made_surroundings import SURROUNDING
 
 from infer_opt.errors import ConfigError
 from infer_opt.profiles.surrounding import Stack
 from infer_opt.reports import Format
 from infer_opt.reports.flame import page
 from infer_opt.reports.surroundings import by_function, gil_held, gil_wanted, render
+from made_surroundings import SURROUNDING
 
 
 def test_the_table_says_what_the_time_is_spent_on_and_by_whom() -> None:

@@ -109,7 +109,8 @@ def _typical_us(times_us: Sequence[float]) -> float:
     executed = [us for us in times_us if us > 0.0]
     if not executed:
         return 0.0
-    return len(executed) / len(times_us) * float(statistics.median_grouped(executed, interval=1.0))
+    middle: float = statistics.median_grouped(executed, interval=1.0)
+    return len(executed) / len(times_us) * middle
 
 
 def _from_key(key: Key) -> Node:

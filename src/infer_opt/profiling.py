@@ -19,6 +19,7 @@ from infer_opt.request import Request
 from infer_opt.results import Caution, Note, Progress
 from infer_opt.setting_up import Setup, cache_folder, scratch_folder, set_up
 from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM
+from infer_opt.taking import inspect_model
 from infer_opt.tracing import Subject
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.workers.environments import Environment
@@ -145,7 +146,23 @@ def _asked(party: Party, request: Request) -> Request:
     if len(request.batches) > 1:
         raise ConfigError("a profile is that of one batch size", hint=f"name one: --batch {request.batches[0]}")
     asked = request_for(party, party, request, is_own_claim=True)
-    return asked if party.manifest is not None else replace(asked, batches=request.batches, providers=request.providers)
+    if party.manifest is None:
+        return replace(asked, batches=request.batches, providers=request.providers)
+    if set(party.config.options.custom_ops) != set(request.custom_ops):
+        raise ConfigError(
+            f"the bundle uses the custom-operator libraries {list(party.config.options.custom_ops)}",
+            hint="name them with --custom-ops; they hold code, so none is loaded unless it is named",
+        )
+    if asked.distributions:  # its own inputs are of all sizes, and a profile is of one
+        asked = replace(asked, ready_feeds=None)
+    if request.dims or request.distributions:
+        return asked
+    free = {*inspect_model(asked).dynamic_dims}  # its file may have fixed the sizes that it was tuned for
+    return replace(
+        asked,
+        dims={name: size for name, size in asked.dims.items() if name in free},
+        distributions={name: sizes for name, sizes in asked.distributions.items() if name in free},
+    )
 
 
 def _of_one_shape(request: Request) -> tuple[Request, list[Note]]:

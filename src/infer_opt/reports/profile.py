@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 
 from tabulate import SEPARATING_LINE, tabulate
@@ -22,6 +23,7 @@ NARROWEST_NAME, NARROWEST_SHAPES = 16, 14
 FIGURES = ("time a call", "share", "", "runs", "on")
 BAR = 12  # characters for all of a call
 HOLDERS_SHOWN = 5
+_UNIT = re.compile(r"(\d) (ns|µs|ms|s|B|kB|MB|GB)\b")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -70,7 +72,9 @@ def _with_module(event: dict[str, object], modules: dict[str, str]) -> dict[str,
 
 
 def _wrapped(lines: Sequence[str], width: int) -> list[str]:
-    return [piece for line in lines for piece in sentences.wrapped(line, width, indent="  ")]
+    """Lines of at most `width`; a number and its unit stay together."""
+    bound = [_UNIT.sub("\\1\u00a0\\2", line) for line in lines]
+    return [piece.replace("\u00a0", " ") for line in bound for piece in sentences.wrapped(line, width, indent="  ")]
 
 
 def _answer(profile: Profile) -> list[str]:
@@ -135,11 +139,16 @@ def _table(profile: Profile, by: By, top: int, *, width: int | None) -> str:
             [escaped(name), *texts, escaped(shape)] for name, texts, shape in zip(names, figures, shapes, strict=True)
         ]
         return tabulate(rows, headings, tablefmt="pipe", colalign=alignment, disable_numparse=True)
-    taken = sum(2 + max(map(len, column)) for column in zip(FIGURES, *figures, strict=True))
+    widths = [2 + max(map(len, column)) for column in zip(FIGURES, *figures, strict=True)]
+    bar = FIGURES.index("")
+    if sum(widths) + NARROWEST_NAME > width:  # no room for bars
+        del headings[1 + bar], alignment[1 + bar], widths[bar]
+        figures = [[*texts[:bar], *texts[bar + 1 :]] for texts in figures]
+    taken = sum(widths)
     widest = max(len(by), *map(len, names))
     for_names = max(NARROWEST_NAME, min(widest, width - taken - 2 - NARROWEST_SHAPES))
     for_shapes = width - taken - 2 - for_names
-    keep = 7 if for_shapes >= NARROWEST_SHAPES else 6
+    keep = len(headings) if for_shapes >= NARROWEST_SHAPES else len(headings) - 1
     rows = [
         [_end_of(name, for_names), *texts, _beginning_of(shape, for_shapes)][:keep]
         for name, texts, shape in zip(names, figures, shapes, strict=True)

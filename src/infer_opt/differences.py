@@ -164,12 +164,15 @@ def _resolution(nodes: Sequence[NodeTimes]) -> float:
 
     A node's true time lies anywhere within a microsecond, and does so in every process alike.
     """
-    coarse = [
-        times
-        for times in nodes
-        if all(value % (COARSE_NS // 2) == 0 for row in times.raw_ns for value in row[:LOOKED_AT])
-    ]
+    coarse = [times for times in nodes if all(_is_coarse(row[:LOOKED_AT]) for row in times.raw_ns)]
     return COARSE_NS * math.sqrt(len(coarse) / 12.0)
+
+
+def _is_coarse(times_ns: Sequence[int]) -> bool:
+    """Whether the times lie in steps of half a microsecond, wherever they begin: what a profiler adds was taken off."""
+    known = [value for value in times_ns if value]
+    first = min(known, default=0)
+    return all((value - first) % (COARSE_NS // 2) in (0, 1, COARSE_NS // 2 - 1) for value in known)
 
 
 def _has_modules(names: Iterable[str]) -> bool:

@@ -126,8 +126,9 @@ def _provenance(found: ProfileDifference) -> str:
     if found.paired:
         return (
             f"Measured in turn in {found.subject_processes} pair{'s' * (found.subject_processes != 1)} of fresh "
-            f"processes with ONNX Runtime {versions}, on {found.subject_machine}. Intervals are Student's over the pairs; those of "
-            f"the table allow for how many rows there are (Holm), and {STAR} marks the rows whose interval excludes 0."
+            f"processes with ONNX Runtime {versions}, on {found.subject_machine}. Intervals are Student's over the "
+            f"pairs; those of the table allow for how many rows there are (Holm), and {STAR} marks the rows whose "
+            "interval excludes 0."
         )
     machines = (
         f"on {found.subject_machine}"

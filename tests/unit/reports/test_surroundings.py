@@ -106,7 +106,7 @@ class Links(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [str(value) for name, value in attrs if name in ("src", "href") and not str(value) == "data:,"]
+        self.found += [str(value) for name, value in attrs if name in ("src", "href") and str(value) != "data:,"]
 
 
 def data_of(text: str) -> list[dict[str, object]]:

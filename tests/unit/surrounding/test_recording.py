@@ -45,14 +45,14 @@ def test_a_program_allows_it_where_only_parents_may_and_nobody_is_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "scope").write_text("1\n")
-    monkeypatch.setattr(recording.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert needs_permission(tmp_path / "scope")
-    monkeypatch.setattr(recording.os, "geteuid", lambda: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     assert not needs_permission(tmp_path / "scope")
 
 
 def test_py_spy_that_is_not_installed_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(UnavailableError) as error:
@@ -61,7 +61,7 @@ def test_py_spy_that_is_not_installed_names_the_extra(tmp_path: Path, monkeypatc
 
 
 def test_memray_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(UnavailableError) as error:
         recording.require_memray()

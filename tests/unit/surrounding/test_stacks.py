@@ -9,14 +9,17 @@ SITE = "/venv/lib/python3.11/site-packages"
 NUMPY = f"{SITE}/numpy/_core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so"
 ORT = f"{SITE}/onnxruntime/capi/onnxruntime_pybind11_state.cpython-311-x86_64-linux-gnu.so"
 # As py-spy 0.4.3 wrote it, with --subprocesses --threads --full-filenames --idle --native.
+SPIN = "run (/usr/lib/python3.11/threading.py:982);spin (/srv/app.py:6)"
+JOIN = f"join (/usr/lib/python3.11/threading.py:1119);lock_PyThread_acquire_lock ({PYTHON});0x7f1 (/lib/libc.so.6)"
+APP = 'process 11:"python app.py"'
 WRITTEN = f"""\
 process 10:"python app.py; true";process 11:"python -c
-import sys;print(1) 7";thread (11): MainThread;0x7f (/lib/libc.so.6);<module> (/srv/app.py:19);join (/usr/lib/python3.11/threading.py:1119);lock_PyThread_acquire_lock ({PYTHON});0x7f1 (/lib/libc.so.6) 4
-process 11:"python app.py";thread (12): spin;run (/usr/lib/python3.11/threading.py:982);spin (/srv/app.py:6) 20
-process 11:"python app.py";thread (13): spin;run (/usr/lib/python3.11/threading.py:982);spin (/srv/app.py:6) 5
-process 11:"python app.py";thread (13): spin;run (/usr/lib/python3.11/threading.py:982);spin (/srv/app.py:6);pthread_cond_timedwait (libc.so.6);0x1 (libc.so.6) 7
-process 11:"python app.py";thread (11);gc_collect_main ({PYTHON}) 9
-process 11:"python app.py";thread (11) 3
+import sys;print(1) 7";thread (11): MainThread;0x7f (/lib/libc.so.6);<module> (/srv/app.py:19);{JOIN} 4
+{APP};thread (12): spin;{SPIN} 20
+{APP};thread (13): spin;{SPIN} 5
+{APP};thread (13): spin;{SPIN};pthread_cond_timedwait (libc.so.6);0x1 (libc.so.6) 7
+{APP};thread (11);gc_collect_main ({PYTHON}) 9
+{APP};thread (11) 3
 nonsense without a count
 """
 

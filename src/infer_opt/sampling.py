@@ -65,6 +65,7 @@ class _Seen:
     outside: int = 0  # samples of an interpreter that starts or ends
     holding: tuple[Sampled, ...] | None = None
     has_native: bool = True
+    was_late: bool = False
     seconds: float = 0.0
     late_s: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -184,6 +185,7 @@ class Sampling:
             if first.began_s is not None:
                 seen.seconds = time.monotonic() - max(first.began_s, began_s)
             found = stacks.parse(first.finish())
+            seen.was_late = first.was_late
             seen.samples = _theirs(found)
             seen.outside = sum(one.samples for one in found if not stacks.is_in_python(one.frames))
             seen.holding = _theirs(stacks.parse(second.finish())) if holds else None
@@ -271,6 +273,11 @@ def _on_samples(seen: _Seen, usage: Usage, request: SamplingRequest) -> list[str
         notes.append(f"Its first {seen.late_s:.1f} s, before Python was up, were not sampled.")
     if count and seen.outside > OUTSIDE_SHARE * count:
         notes.append(f"{seen.outside} samples of Python as it starts and ends are left out, beside {count} that count.")
+    if seen.was_late:
+        notes.append(
+            f"py-spy could not keep up with {request.rate_hz} samples a second, which slows the program and makes shares "
+            "less certain: lower the --rate."
+        )
     if not seen.has_native:
         notes.append("py-spy cannot follow native code here: who waits, and who waits for the GIL, cannot be said.")
     running_s = (

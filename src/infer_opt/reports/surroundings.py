@@ -119,7 +119,10 @@ def _ending(profile: SurroundingProfile) -> str:
 
 def _gil(profile: SurroundingProfile) -> str:
     held, wanted = gil_held(profile), gil_wanted(profile)
-    said = [] if held is None else [f"the GIL was held {percent(min(held, float(profile.processes)))} of the time"]
+    over = f" over {profile.processes} processes" if profile.processes > 1 else ""
+    said = (
+        [] if held is None else [f"the GIL was held {percent(min(held, float(profile.processes)))} of the time{over}"]
+    )
     if wanted is not None:
         said.append(f"threads that wanted to go on waited for it {percent(wanted)} of theirs")
     sentence = ", and ".join(said)

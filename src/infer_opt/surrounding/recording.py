@@ -17,6 +17,7 @@ from typing import Self
 from infer_opt.errors import UnavailableError
 
 LOOK_EVERY_S = 0.02
+BEGINNING_BYTES = 1 << 14
 READY_S = 10.0  # how long the program may take until its Python is there to be seen
 WRITING_S = 30.0  # for a long recording to be put into order and written
 INSTALL = "pip install 'infer-opt[profile]'"
@@ -59,6 +60,7 @@ class Recorder:
         self._log = (folder / f"{looking}.log").open("w+b")
         self._process = self._start()
         self.began_s: float | None = None
+        self.was_late = False  # by a second or more, known once it is finished
 
     def wait(self, deadline_s: float, *, is_over: Callable[[], bool]) -> Beginning:
         """Sleep until it samples or cannot, the program `is_over`, or the monotonic clock shows `deadline_s`.
@@ -87,6 +89,7 @@ class Recorder:
             self._process.send_signal(signal.SIGINT)  # which it takes for the end of a recording
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(WRITING_S)
+        self.was_late = "behind in sampling" in self._said(whole=True)
         self.close()
         try:
             return self._out.read_text(encoding="utf-8", errors="replace")
@@ -122,11 +125,12 @@ class Recorder:
             start_new_session=True,
         )
 
-    def _said(self) -> str:
-        try:
-            return os.pread(self._log.fileno(), 1 << 16, 0).decode(errors="replace")
-        except ValueError:
+    def _said(self, *, whole: bool = False) -> str:
+        """The beginning of its log, or all of it."""
+        if self._log.closed:
             return ""
+        length = os.fstat(self._log.fileno()).st_size if whole else BEGINNING_BYTES
+        return os.pread(self._log.fileno(), length, 0).decode(errors="replace")
 
 
 def beginning_of(said: str) -> Beginning:

@@ -8,9 +8,10 @@ function's own.
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 INTERRUPTED = 130
@@ -28,6 +29,13 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The function's own error, without the frames that lead to the function."""
+    while trace is not None and trace.tb_frame.f_code.co_filename in (__file__, "<frozen runpy>"):
+        trace = trace.tb_next
+    traceback.print_exception(kind, error, trace)
+
+
 def main(target: str, folder: Path, seconds: float, memory: str) -> int:
     """The exit code: that of the function's own SystemExit, 3 where it cannot be loaded, 1 where it raises."""
     from infer_opt.errors import InferOptError
@@ -40,6 +48,7 @@ def main(target: str, folder: Path, seconds: float, memory: str) -> int:
         (folder / "failed").write_text(f"{error.what}\n{error.hint or ''}", encoding="utf-8")
         return error.exit_code
     signal.signal(signal.SIGTERM, _end)
+    sys.excepthook = _explain
     (folder / "ready").touch()
     (folder / "go").read_bytes()
     try:

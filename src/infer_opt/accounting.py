@@ -172,10 +172,9 @@ def _unaccounted(call: CallTimes, *, is_parallel: bool, has_device: bool) -> str
 
 def _seen_ns(traces: Sequence[ProcessTrace]) -> float:
     """What all nodes took in a call as the profile has it, profiler included."""
-    by_process = (
-        statistics.median(sum(times) for times in zip(*trace.nodes_us.values(), strict=True)) for trace in traces
-    )
-    return NS_A_US * statistics.median(by_process)
+    by_call = ((sum(times) for times in zip(*trace.nodes_us.values(), strict=True)) for trace in traces)
+    typical: float = statistics.median(statistics.median(sums) for sums in by_call)
+    return NS_A_US * typical
 
 
 def _device(traces: Sequence[ProcessTrace], nodes: Sequence[NodeTimes]) -> DeviceActivity | None:
@@ -214,10 +213,10 @@ def _notes(traces: Sequence[ProcessTrace]) -> tuple[Note, ...]:
     notes = []
     unsteady = sum(not trace.is_steady for trace in traces)
     if unsteady:
-        text = f"{unsteady} of {len(traces)} processes were still getting faster or slower when they were timed"
+        text = f"{unsteady} of {len(traces)} processes were not known to be steady when they were timed"
         notes.append(Note(caution=Caution.NO_STEADY_STATE, text=text))
     if len(traces) < PROCESSES_FOR_A_CLAIM:
-        text = f"{len(traces)} processes were measured, where {PROCESSES_FOR_A_CLAIM} make a claim"
+        text = f"{len(traces)} process{'es' * (len(traces) > 1)} measured, where {PROCESSES_FOR_A_CLAIM} make a claim"
         notes.append(Note(caution=Caution.PROVISIONAL, text=text))
     return tuple(notes)
 

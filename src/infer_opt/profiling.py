@@ -27,7 +27,7 @@ from infer_opt.workers.messages import Call
 from infer_opt.workers.process import WorkerError, WorkerProcess
 
 MOST_PROCESSES = 10  # undisturbed ones, where the latency is not known well enough after five
-ATTEMPTS = 14
+ATTEMPTS = 12
 LONGEST_S = 5.0  # for the rounds of one process: more would be spent better on another process
 STARTING_S = 1.0  # a process and its libraries
 PATIENCE = 20  # times what a process should take

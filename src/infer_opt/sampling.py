@@ -275,8 +275,8 @@ def _on_samples(seen: _Seen, usage: Usage, request: SamplingRequest) -> list[str
         notes.append(f"{seen.outside} samples of Python as it starts and ends are left out, beside {count} that count.")
     if seen.was_late:
         notes.append(
-            f"py-spy could not keep up with {request.rate_hz} samples a second, which slows the program and makes shares "
-            "less certain: lower the --rate."
+            f"py-spy could not keep up with {request.rate_hz} samples a second, which slows the program and makes "
+            "shares less certain: lower the --rate."
         )
     if not seen.has_native:
         notes.append("py-spy cannot follow native code here: who waits, and who waits for the GIL, cannot be said.")

@@ -39,7 +39,7 @@ from infer_opt.workers.isolation import memory_bytes
 
 FEEDS = 16  # that rotate, as when a configuration is measured
 LOOK_S = 3.0  # calls that are looked at, one on each of those inputs, as far as time allows
-EVENTS = 100_000  # that a process has the profiler keep: each takes about a kilobyte of memory
+EVENTS = 60_000  # that a process has the profiler keep: each takes about a kilobyte of memory
 MOST_ROUNDS, FEWEST_ROUNDS = 20, 3
 WARM_CALLS = 5  # of the session with the profiler, after the other one has warmed the process up
 WARM_UP_SHARE = 0.3  # of a process's time, at the most

@@ -144,6 +144,7 @@ def test_what_cannot_be_profiled_is_refused_in_a_sentence(
     assert (ended.code, ended.out) == (code, "")
     assert said in ended.err
     assert "Traceback" not in ended.err
+    assert home.litter() == []
 
 
 def test_of_several_sizes_the_most_frequent_is_profiled(home: Home) -> None:

@@ -5,26 +5,19 @@ import math
 import re
 from collections.abc import Sequence
 
-from tabulate import SEPARATING_LINE, tabulate
-
 from infer_opt.errors import ConfigError
 from infer_opt.profiles.documents import to_document
-from infer_opt.profiles.nodes import Node, Tensor
 from infer_opt.profiles.profile import Profile
 from infer_opt.reports import By, Format, sentences
-from infer_opt.reports.columns import escaped
 from infer_opt.reports.documents import to_json
-from infer_opt.reports.node_groups import Group, groups, together
-from infer_opt.reports.quantities import duration, number, percent, size
+from infer_opt.reports.node_table import end_of, node_page, node_table, runs
+from infer_opt.reports.quantities import duration, size
 from infer_opt.results import Estimate
 
 NARROWEST, WIDEST = 60, 160
-NARROWEST_NAME, NARROWEST_SHAPES = 16, 14
-FIGURES = ("time a call", "share", "", "runs", "on")
-BAR = 12  # characters for all of a call
 HOLDERS_SHOWN = 5
+TENSOR = 36  # characters of a tensor's or node's name in a sentence
 _UNIT = re.compile(r"(\d) (ns|µs|ms|s|B|kB|MB|GB)\b")
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def render(
@@ -45,7 +38,7 @@ def render(
         raise ConfigError(f"a profile cannot be written as {format}", hint="--format table, json or markdown")
     is_page = format == Format.MARKDOWN
     width = min(max(width, NARROWEST), WIDEST)
-    table = _table(profile, by, top, width=None if is_page else width)
+    table = node_page(profile, by, top=top) if is_page else node_table(profile, by, top=top, width=width)
     cautions = [f"- {caution}" for caution in sentences.other_cautions(profile.notes)]
     if is_page:
         return "\n\n".join(part for part in (*_answer(profile), table, *_memory(profile), "\n".join(cautions)) if part)
@@ -109,11 +102,11 @@ def _answer(profile: Profile) -> list[str]:
 
 def _nodes(profile: Profile) -> str:
     """How many nodes there are, what they add up to, and what was taken off for the profiler."""
-    count, runs = len(profile.nodes), sum(one.executions for one in profile.nodes)
-    text = f"Its {count:,} nodes are" if count > 1 else "Its node is"
-    text += " executed once" if count == 1 and runs == 1 else f" executed {_runs(runs)} times"
+    count, executions = len(profile.nodes), sum(one.executions for one in profile.nodes)
+    text = f"It executes {count:,} node{'s' * (count != 1)}"
+    text += f" {runs(executions)} times" if runs(executions) != f"{count:,}" else ""
     if profile.call.unaccounted is None:
-        text += f" and {'add up to' if count > 1 else 'takes'} {duration(profile.call.nodes_ns)}"
+        text += f", which {'add up to' if count > 1 else 'takes'} {duration(profile.call.nodes_ns)}"
     added = profile.call.profiler_ns
     return text + (f"; {duration(added)} that the profiler adds each time are taken off" if added else "")
 
@@ -124,94 +117,6 @@ def _with_interval(time: Estimate) -> str:
     return f"{duration(time.value)} [{duration(time.low)} to {duration(time.high)}]"
 
 
-def _table(profile: Profile, by: By, top: int, *, width: int | None) -> str:
-    found = groups(profile, by)
-    shown, rest = list(found[:top]), found[top:]
-    if rest:
-        shown.append(together(f"{len(rest):,} more", [one for group in rest for one in group.nodes]))
-    names = [_name(group, by) for group in shown]
-    shapes = ["" if rest and group is shown[-1] else _shapes(group.heaviest) for group in shown]
-    figures = [_figures(group) for group in shown]
-    headings = [str(by), *FIGURES, "shapes" if by is By.NODE else "shapes of the heaviest"]
-    alignment = ["left", "right", "right", "left", "right", "left", "left"]
-    if width is None:
-        rows = [
-            [escaped(name), *texts, escaped(shape)] for name, texts, shape in zip(names, figures, shapes, strict=True)
-        ]
-        return tabulate(rows, headings, tablefmt="pipe", colalign=alignment, disable_numparse=True)
-    widths = [2 + max(map(len, column)) for column in zip(FIGURES, *figures, strict=True)]
-    bar = FIGURES.index("")
-    if sum(widths) + NARROWEST_NAME > width:  # no room for bars
-        del headings[1 + bar], alignment[1 + bar], widths[bar]
-        figures = [[*texts[:bar], *texts[bar + 1 :]] for texts in figures]
-    taken = sum(widths)
-    widest = max(len(by), *map(len, names))
-    for_names = max(NARROWEST_NAME, min(widest, width - taken - 2 - NARROWEST_SHAPES))
-    for_shapes = width - taken - 2 - for_names
-    keep = len(headings) if for_shapes >= NARROWEST_SHAPES else len(headings) - 1
-    rows = [
-        [_end_of(name, for_names), *texts, _beginning_of(shape, for_shapes)][:keep]
-        for name, texts, shape in zip(names, figures, shapes, strict=True)
-    ]
-    # As the first row, and not as headers: tabulate makes headers wider than they are.
-    lines = [[_beginning_of(heading, for_shapes) for heading in headings[:keep]], SEPARATING_LINE, *rows]
-    return tabulate(lines, tablefmt="simple", colalign=alignment[:keep], disable_numparse=True)
-
-
-def _name(group: Group, by: By) -> str:
-    name = sentences.one_line(group.name)
-    return f"{name} ×{len(group.nodes)}" if by is not By.NODE and len(group.nodes) > 1 else name
-
-
-def _figures(group: Group) -> list[str]:
-    runs = group.executions
-    return [
-        _time(group.time),
-        percent(group.share),
-        _bar(group.share),
-        _runs(runs),
-        group.providers,
-    ]
-
-
-def _runs(runs: float) -> str:
-    return f"{round(runs):,}" if abs(runs - round(runs)) < 0.01 else number(runs)
-
-
-def _time(time: Estimate) -> str:
-    """`81.2 µs ± 3.1 %`: half of the interval's width."""
-    if not math.isfinite(time.high):
-        return duration(time.value)
-    half = (time.high - time.low) / 2 / time.value
-    return f"{duration(time.value)} ± {percent(half) if half < 1 else '>100 %'}"
-
-
-def _bar(share: float) -> str:
-    eighths = round(min(1.0, share) * BAR * 8)
-    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
-
-
-def _end_of(text: str, room: int) -> str:
-    """At most `room` characters: of a path the end tells more."""
-    return text if len(text) <= room else f"…{text[len(text) - room + 1 :]}"
-
-
-def _beginning_of(text: str, room: int) -> str:
-    return text if len(text) <= room else f"{text[: max(0, room - 1)]}…"
-
-
-def _shapes(node: Node) -> str:
-    """`1x512 · 512x512 → 1x512`, weights included."""
-    read = " · ".join(_shape(tensor) for tensor in node.inputs if tensor is not None)
-    written = " · ".join(_shape(tensor) for tensor in node.outputs)
-    return f"{read} → {written}" if written else read
-
-
-def _shape(tensor: Tensor) -> str:
-    text = "x".join(map(str, tensor.shape)) or "scalar"
-    return text if tensor.dtype in ("float32", "int64") else f"{tensor.dtype} {text}"
-
-
 def _memory(profile: Profile) -> list[str]:
     memory = profile.memory
     if not memory.alive_bytes:
@@ -219,7 +124,7 @@ def _memory(profile: Profile) -> list[str]:
     most = size(memory.alive_bytes[memory.peak_index])
     lines = [f"Memory: {size(memory.weight_bytes)} of weights, and {most} of activations where it is most."]
     held = [
-        f"{sentences.one_line(holder.tensor) or 'a tensor without a name'}, {size(holder.bytes)} "
+        f"{end_of(sentences.one_line(holder.tensor), TENSOR) or 'a tensor without a name'}, {size(holder.bytes)} "
         f"({_life(holder.written_by, holder.needed_by)})"
         for holder in memory.holders[:HOLDERS_SHOWN]
     ]
@@ -236,5 +141,5 @@ def _memory(profile: Profile) -> list[str]:
 
 def _life(written_by: str, needed_by: str) -> str:
     """`from MatMul_1 until Add_3`."""
-    begin = f"from {sentences.one_line(written_by)}" if written_by else "an input"
-    return f"{begin} until {sentences.one_line(needed_by)}" if needed_by else f"{begin}, given back"
+    begin = f"from {end_of(sentences.one_line(written_by), TENSOR)}" if written_by else "an input"
+    return f"{begin} until {end_of(sentences.one_line(needed_by), TENSOR)}" if needed_by else f"{begin}, given back"

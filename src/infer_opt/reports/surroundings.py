@@ -156,7 +156,7 @@ def _functions(profile: SurroundingProfile, layout: str, width: int) -> str:
     return "\n\n".join(
         _drawn(
             [
-                [percent(count / ran), _seconds(count, profile), _cut(name, width - 22)]
+                [percent(count / ran), _seconds(count, profile), _cut(name, width - 23)]
                 for count, name in rows[:MOST_ROWS]
             ],
             ["share", "time", heading],
@@ -204,7 +204,7 @@ def _memory(profile: SurroundingProfile, layout: str, width: int) -> str:
     for stack in profile.memory:
         held[_holder(stack)] += stack.samples
     rows = [
-        [percent(count / profile.peak_bytes), size(count), _cut(name, width - 22)]
+        [percent(count / profile.peak_bytes), size(count), _cut(name, width - 23)]
         for name, count in held.most_common(MOST_ROWS)
     ]
     table = _drawn(rows, ["share", "bytes", "held at the peak, allocated by"], layout, text=(2,))

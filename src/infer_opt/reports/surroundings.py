@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from tabulate import tabulate
+from tabulate import SEPARATING_LINE, tabulate
 
 from infer_opt.errors import ConfigError
 from infer_opt.profiles.surrounding import Stack, SurroundingProfile
@@ -232,7 +232,9 @@ def _cut(text: str, room: int) -> str:
 
 def _drawn(rows: Sequence[Sequence[str]], headings: Sequence[str], layout: str, *, text: Sequence[int] = (0,)) -> str:
     aligned = ["left" if place in text else "right" for place in range(len(headings))]
-    cells = (
-        [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows] if layout == "pipe" else rows
-    )
+    if layout == "simple":
+        # As the first row, and not as headers: tabulate makes headers wider than they are.
+        lines = [list(headings), SEPARATING_LINE, *rows]
+        return tabulate(lines, tablefmt="simple", disable_numparse=True, colalign=aligned)
+    cells = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows]
     return tabulate(cells, headings, tablefmt=layout, disable_numparse=True, colalign=aligned)

@@ -235,6 +235,7 @@ def _drawn(rows: Sequence[Sequence[str]], headings: Sequence[str], layout: str, 
     if layout == "simple":
         # As the first row, and not as headers: tabulate makes headers wider than they are.
         lines = [list(headings), SEPARATING_LINE, *rows]
-        return tabulate(lines, tablefmt="simple", disable_numparse=True, colalign=aligned)
+        drawn = tabulate(lines, tablefmt="simple", disable_numparse=True, colalign=aligned)
+        return "\n".join(drawn.splitlines()[1:-1])  # without the rules above and below
     cells = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows]
     return tabulate(cells, headings, tablefmt=layout, disable_numparse=True, colalign=aligned)

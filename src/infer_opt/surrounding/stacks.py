@@ -105,6 +105,9 @@ def state_of(frames: Sequence[Frame]) -> State:
             return State.WAITING_FOR_GIL
         if above and native[slept].name in _TIMED and _EXTENSION.search(above[-1].file):
             return State.WAITING_FOR_GIL
+    # Python 3.13 calls the C library's inner, nameless functions for its own locks: one that computes, such as a copy
+    # of memory, calls no other.
+    sleeps = sleeps or (len(native) > 1 and all(one.is_nameless and _is_in_c_library(one) for one in native))
     return State.WAITING if sleeps else State.RUNNING
 
 

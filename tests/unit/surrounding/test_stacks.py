@@ -60,6 +60,8 @@ def test_equal_stacks_of_several_threads_are_one() -> None:
         (f"join (threading.py:3);lock_PyThread_acquire_lock ({PYTHON});PyThread_acquire_lock_timed ({PYTHON});"
          "0x7f (libc.so.6)", State.WAITING),
         (f"accept (socket.py:3);sock_accept ({PYTHON});accept4 (libc.so.6)", State.WAITING),
+        ("join (threading.py:3);0x7f (/usr/lib/libc.so.6);0x8f (/usr/lib/libc.so.6)", State.WAITING),
+        ("f (a.py:3);0x7f (/usr/lib/libc.so.6)", State.RUNNING),
         (f"run (sess.py:3);0x7f ({ORT});pthread_cond_wait (libc.so.6)", State.WAITING),
         # The interpreter's own wait, where take_gil was compiled into its loop.
         ("spin (a.py:6);pthread_cond_timedwait (libc.so.6);0x7f (libc.so.6)", State.WAITING_FOR_GIL),

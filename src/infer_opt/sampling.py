@@ -27,6 +27,7 @@ FEW_SAMPLES = 50  # a share of 20 % is known to within 6 points then
 LATE_SHARE = 0.05
 OUTSIDE_SHARE = 0.1
 UNSEEN_SHARE = 0.2
+BY_MEMRAY = "memray recorded every allocation, which takes time of its own: take shares of time without it."
 SLOWEST_HZ, FASTEST_HZ = 1, 1000
 
 
@@ -131,7 +132,9 @@ class Sampling:
                 f"Memory was not recorded: {words[0]} is no Python program, or its script is not named; "
                 "memray records `python FILE`, `python -m MODULE` and scripts that name a Python in their first line."
             )
-        return wrapped or words
+            return words
+        memories.require_there(wrapped[0])
+        return wrapped
 
     def _wait_until_loaded(self, program: Watched, folder: Path) -> None:
         deadline_s = time.monotonic() + LOADING_S
@@ -216,7 +219,7 @@ class Sampling:
             cpu_s=usage.cpu_s,
             rss_peak_bytes=usage.rss_peak_bytes,
             exit_code=code,
-            notes=(*seen.notes, *_on_samples(seen, usage, self.request)),
+            notes=(*seen.notes, *_on_samples(seen, usage, self.request), *([] if captured is None else [BY_MEMRAY])),
         )
 
 
@@ -289,6 +292,4 @@ def _on_samples(seen: _Seen, usage: Usage, request: SamplingRequest) -> list[str
             f"Of {cpu_s:.1f} s of CPU time, stacks show {running_s:.1f} s: the rest is spent in threads that Python "
             "does not know, such as a runtime's own pool."
         )
-    if request.memory:
-        notes.append("memray recorded every allocation, which takes time of its own: take shares of time without it.")
     return notes

@@ -209,6 +209,22 @@ def test_where_nobody_may_look_the_program_is_ended_and_the_error_says_what_to_d
     assert programs(folder) == []
 
 
+def test_where_native_code_cannot_be_followed_who_waits_is_not_known(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, spy = recording.py_spy(), folder / "spy"
+    refusal = "error: unexpected argument '--native' found"
+    spy.write_text(f'#!/bin/sh\ncase "$*" in *--native*) echo "{refusal}" >&2; exit 2;; esac\nexec {real} "$@"\n')
+    spy.chmod(0o755)
+    monkeypatch.setattr(recording, "py_spy", lambda: spy)
+
+    found = sampled(command=f"{sys.executable} program.py 1 0")
+
+    assert found.waiting is None and found.waiting_for_gil is None
+    assert dict(found.threads).get("spin", 0) > 20 and found.holding
+    assert any("cannot follow native code" in note for note in found.notes)
+
+
 def test_a_command_that_does_not_exist_is_one_sentence(folder: Path) -> None:
     found = profile("--command", "no-such-program --now")
 

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from infer_opt.errors import UnavailableError
@@ -29,6 +31,21 @@ def under_memray(words: Sequence[str], capture: Path) -> list[str] | None:
         return [words[0], *options, *wrapping, *rest] if rest and rest[0] not in ("-", "-i") else None
     interpreter = _interpreter_of(Path(program))
     return None if interpreter is None else [*interpreter, *wrapping, program, *words[1:]]
+
+
+def require_there(interpreter: str) -> None:
+    """Nothing, where the Python that is to run the program can import memray.
+
+    Raises:
+        UnavailableError: it cannot.
+    """
+    done = subprocess.run([interpreter, "-c", "import memray"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()
+        raise UnavailableError(
+            f"{interpreter}, which runs the program, cannot load memray: {reason[-1] if reason else 'no reason given'}",
+            hint=f"{interpreter} -m pip install memray=={version('memray')}, or leave out --memory",
+        )
 
 
 def _interpreter_options(words: Sequence[str]) -> tuple[list[str], list[str]]:

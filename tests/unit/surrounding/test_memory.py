@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from infer_opt.surrounding.memory import read_capture, under_memray
+from infer_opt.errors import UnavailableError
+from infer_opt.surrounding.memory import read_capture, require_there, under_memray
 
 CAPTURE = Path("memory.bin")
 WRAPPING = ["-m", "memray", "run", "--quiet", "--force", "--output", "memory.bin"]
@@ -43,3 +44,13 @@ def test_nothing_recorded_is_nothing_read(tmp_path: Path) -> None:
     assert read_capture(tmp_path / "none.bin") is None
     (tmp_path / "empty.bin").touch()
     assert read_capture(tmp_path / "empty.bin") is None
+
+
+def test_a_python_without_memray_is_told_before_the_program_starts(tmp_path: Path) -> None:
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'memray'\" >&2\nexit 1\n")
+    other.chmod(0o755)
+
+    with pytest.raises(UnavailableError, match="cannot load memray: ModuleNotFoundError") as error:
+        require_there(str(other))
+    assert f"{other} -m pip install memray==" in str(error.value.hint)

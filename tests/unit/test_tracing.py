@@ -1,5 +1,6 @@
 """Processes that look at what is executed, and that time it: on real sessions of tiny models, briefly."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from infer_opt.config import SessionOptions
 from infer_opt.errors import EvidenceError, ModelError
 from infer_opt.measure import Plan
 from infer_opt.models.feeds import save_feeds
+from infer_opt.models.inspecting import tensor_spec
 from infer_opt.profiles.executed import ProcessTrace
 from infer_opt.tracing import Subject, look, rest, trace
 
@@ -108,6 +110,15 @@ def test_a_process_tells_of_calls_with_and_without_the_profiler(tmp_path: Path, 
 
 
 @pytest.mark.usefixtures("briefly")
+def test_what_is_no_tensor_and_what_a_branch_leaves_out_is_no_obstacle(tmp_path: Path) -> None:
+    for model in (zoo.branching(), zoo.zipmap_classifier()):
+        one = traced(subject(tmp_path, model, x=np.ones((1, 4), np.float32)), tmp_path, profiled_first=False)
+
+        operators = {key[-1].partition(":")[0] for key in one.executions}
+        assert operators in ({"ReduceSum", "Greater", "If", "Mul"}, {"LinearClassifier", "ZipMap"})
+
+
+@pytest.mark.usefixtures("briefly")
 def test_each_turn_of_a_loop_is_an_execution(tmp_path: Path) -> None:
     one = traced(subject(tmp_path, zoo.looping(), x=np.ones((1, 4), np.float32)), tmp_path, profiled_first=False)
 
@@ -148,3 +159,21 @@ def test_a_graph_without_nodes_has_no_profile(tmp_path: Path) -> None:
 
     with pytest.raises(EvidenceError, match="executes no node"):
         look(subject(tmp_path, constant, x=np.ones(1, np.float32)), tmp_path)
+
+
+@pytest.mark.usefixtures("briefly")
+def test_inputs_are_filled_up_as_a_bundle_does_it(tmp_path: Path) -> None:
+    model = zoo.attention_block()
+    ids = {name: np.ones((1, 5), np.int64) for name in ("input_ids", "attention_mask")}
+    plain = subject(tmp_path, model, **ids)
+    specs = tuple(tensor_spec(value) for value in model.graph.input)
+    outputs = tuple(tensor_spec(value) for value in model.graph.output)
+    padded = replace(plain, buckets=(("seq", (8,)),), inputs=specs, outputs=outputs)
+
+    def softmax_of(found: Subject) -> tuple[int, ...]:
+        nodes = [node for _, node in look(found, tmp_path).nodes]
+        return next(node.outputs[0].shape for node in nodes if node.operator == "Softmax")
+
+    assert softmax_of(plain) == (1, 5, 5)
+    assert softmax_of(padded) == (1, 8, 8)
+    assert len(traced(padded, tmp_path, profiled_first=True).nodes_us) == 13

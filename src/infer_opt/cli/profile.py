@@ -7,12 +7,12 @@ import click
 
 from infer_opt.cli.options import choice, feeding_options, interruptible, parse_batches, parse_dims, parse_providers
 from infer_opt.cli.surroundings import is_process, process_options, run
+from infer_opt.errors import ConfigError
 from infer_opt.reports import By, Format
 
 
 @click.command("profile")
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|BUNDLE", required=False)
-@process_options
 @feeding_options
 @click.option(
     "--provider",
@@ -59,6 +59,7 @@ from infer_opt.reports import By, Format
     help="Write one call as a trace that chrome://tracing and Perfetto open.",
 )
 @click.option("--force", is_flag=True, help="Replace the files of --trace, --flame and --out where they exist.")
+@process_options
 @click.pass_context
 def command(
     context: click.Context, /, model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int,
@@ -98,12 +99,15 @@ def command(
         custom_ops=custom_ops,
         seed=seed,
     )
+    compares = against is not None or runtime_env is not None
+    if compares and by == By.BLOCK:
+        raise ConfigError("profiles are not compared by block", hint="--by operator, module or node")
     if trace is not None:
         require_room(trace, force=force, option="--trace")
     width = shutil.get_terminal_size((120, 24)).columns
     difference = None
     with interruptible(time.interrupt), shown(time) as show:
-        if against is not None or runtime_env is not None:
+        if compares:
             found, _, difference = profile_against(
                 request, against=against, runtime_env=runtime_env, budget=time, show=show
             )

@@ -1,7 +1,7 @@
 """Two profiles side by side: which operators, modules and nodes account for what a call takes more or less."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from infer_opt.errors import EvidenceError
@@ -24,6 +24,7 @@ from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM, is_provisional, mea
 TOTAL_LEVEL, OPERATOR_LEVEL, MODULE_LEVEL, NODE_LEVEL = 0.01, 0.02, 0.01, 0.01
 NO_MODULE = "(no module)"
 LOOKED_AT = 50  # calls of a process: enough to see in which steps a clock counts
+ORIGINS_SHOWN = 3
 COARSE_NS = 1000  # a runtime's profile that counts in whole microseconds
 
 Values = Mapping[str, Sequence[float]]  # group -> what it takes a call, in ns, process by process
@@ -91,10 +92,9 @@ class _Judge:
         return self._judged(names, grouped, level=level) if is_telling(names) else ()
 
     def nodes(self, *, level: float) -> tuple[OperatorDifference, ...]:
-        """The nodes that are in both by name, once each, and the same operator."""
-        grouped = [_grouped(side.nodes, lambda times: times.node.name) for side in self._sides]
-        names = [name for name, found in grouped[0].items() if name and _is_same_node(found, grouped[1].get(name, []))]
-        return self._judged(names, grouped, level=level)
+        """The places of the network that are in both: nodes of one name, or that do the work of the same nodes."""
+        grouped = _places(self._sides)
+        return self._judged(list(grouped[0]), grouped, level=level)
 
     def outside(self) -> Estimate:
         """What the latencies differ by beyond all nodes: the runtime between them, the way in and out, and overlap."""
@@ -142,8 +142,69 @@ def _grouped(nodes: Iterable[NodeTimes], name_of: Callable[[NodeTimes], str]) ->
     return dict(groups)
 
 
-def _is_same_node(found: Sequence[NodeTimes], other: Sequence[NodeTimes]) -> bool:
-    return len(found) == len(other) == 1 and found[0].node.kind == other[0].node.kind
+def _places(sides: Sequence[Profile]) -> list[dict[str, list[NodeTimes]]]:
+    """For either side, the nodes at each place that both have.
+
+    A node is where the nodes of the model are whose work it does; without them, it is where its name says. One runtime
+    may fuse what another leaves alone: all that share such a node, on either side, are one place.
+    """
+    places = _Joined()
+    for side in sides:
+        for times in side.nodes:
+            places.join(_origins(times))
+    found: list[dict[str, list[NodeTimes]]] = []
+    for side in sides:
+        at: dict[str, list[NodeTimes]] = defaultdict(list)
+        for times in side.nodes:
+            if any(_origins(times)):
+                at[places.of(_origins(times)[0])].append(times)
+        found.append(at)
+    common = [place for place in found[0] if _is_same(found[0][place], found[1].get(place, []))]
+    names = {place: _place_name(found[0][place], found[1][place]) for place in common}
+    counts = Counter(names.values())
+    return [{names[place]: side[place] for place in common if counts[names[place]] == 1} for side in found]
+
+
+class _Joined:
+    """Names that belong together. Source: Galler & Fischer 1964, "An improved equivalence algorithm"."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """The name that stands for all that belong with this one."""
+        while (parent := self._parents.setdefault(name, name)) != name:
+            self._parents[name] = self._parents[parent]
+            name = parent
+        return name
+
+    def join(self, names: Sequence[str]) -> None:
+        """From now on, these belong together."""
+        for name in names[1:]:
+            self._parents[self.of(name)] = self.of(names[0])
+
+
+def _origins(times: NodeTimes) -> tuple[str, ...]:
+    return times.node.origins or (times.node.name,)
+
+
+def _is_same(nodes: Sequence[NodeTimes], others: Sequence[NodeTimes]) -> bool:
+    """Whether there are nodes on both sides, and not only two that happen to have the same name."""
+    if not nodes or not others:
+        return False
+    if any(times.node.origins for times in (*nodes, *others)):
+        return True
+    return len(nodes) == len(others) == 1 and nodes[0].node.kind == others[0].node.kind
+
+
+def _place_name(nodes: Sequence[NodeTimes], others: Sequence[NodeTimes]) -> str:
+    """The name that a node has on both sides, or those of the model's nodes that are done there."""
+    names = {times.node.name for times in (*nodes, *others)}
+    if len(names) == 1:
+        return names.pop()
+    origins = list(dict.fromkeys(origin for times in (*nodes, *others) for origin in _origins(times)))
+    shown = " + ".join(origins[:ORIGINS_SHOWN])
+    return shown if len(origins) <= ORIGINS_SHOWN else f"{shown} + {len(origins) - ORIGINS_SHOWN} more"
 
 
 def _values(profile: Profile, nodes: Sequence[NodeTimes]) -> list[float]:

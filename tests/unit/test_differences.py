@@ -5,6 +5,7 @@ import pytest
 from infer_opt.differences import compare
 from infer_opt.errors import EvidenceError
 from infer_opt.profiles.comparing import OperatorDifference, ProfileDifference
+from infer_opt.profiles.profile import Profile
 from infer_opt.results import Caution
 from made_differences import MACHINE, NODES, profile, slowed
 
@@ -70,6 +71,36 @@ def test_nodes_of_one_name_and_different_operators_are_not_compared() -> None:
 
     assert "mm1" not in {row.name for row in found.nodes}
     assert {"Gemm", "MatMul"} <= {row.name for row in found.operators}
+
+
+def with_origins(whole: Profile, **origins: tuple[str, ...]) -> Profile:
+    return replace(
+        whole,
+        nodes=tuple(
+            replace(times, node=replace(times.node, origins=origins.get(times.node.name, (times.node.name,))))
+            for times in whole.nodes
+        ),
+    )
+
+
+def test_what_one_side_has_fused_is_compared_with_its_parts_on_the_other() -> None:
+    fused = (("mm1", "com.microsoft.FusedMatMul", "encoder.0", 200.0), *NODES[2:4], *NODES[5:])
+    subject = with_origins(profile(seed=1, nodes=fused), mm1=("mm1", "add1"))
+    reference = with_origins(profile(seed=2))
+
+    found = {row.name: row for row in compare(subject, reference, paired=True).nodes}
+
+    place = found["mm1 + add1"]
+    assert (place.subject_nodes, place.reference_nodes, place.is_clear) == (1, 2, True)
+    assert place.difference.value == pytest.approx(-208_000, rel=0.05)
+    assert "mm2" not in found and "soft1" in found
+
+
+def test_many_nodes_at_one_place_are_named_by_the_first_few() -> None:
+    subject = with_origins(profile(seed=1, nodes=(("all", "Fused", "", 900.0),)), all=tuple(node[0] for node in NODES))
+
+    (row,) = compare(subject, with_origins(profile(seed=2)), paired=True).nodes
+    assert row.name == "mm1 + mm2 + soft1 + 4 more"
 
 
 def test_without_a_difference_of_latencies_no_share_of_it_is_explained() -> None:

@@ -35,7 +35,8 @@ class ProfileDifference:
     """Two profiles by operator, by module and by node, the largest difference first; `total` is that of the latencies a
     call, whose sides are `subject_latency` and `reference_latency`.
 
-    `nodes` are those whose names are in both, each the same operator. `outside` is what the nodes do not explain: the
+    `nodes` are places of the network that both have: nodes of one name and operator, or that do the work of the same
+    nodes of the model, fused or not. `outside` is what the nodes do not explain: the
     difference between what the latencies differ by and what all nodes together do. `is_same_machine` is False where the
     two were measured on different machines: times then differ by the machine, too. `paired` says whether both ran in
     turn on one machine in one call. `*_runtime` are the runtimes' versions, `*_machine` the machines in short and

@@ -99,7 +99,7 @@ def _answer(found: ProfileDifference, rows: Sequence[OperatorDifference], by: By
 _WHY_NOT = {
     By.OPERATOR: "neither executes anything",
     By.MODULE: "the names of their nodes say nothing of modules",
-    By.NODE: "no node has the same name and operator in both",
+    By.NODE: "no node is in both by its name, or by the nodes of the model that it does the work of",
 }
 
 

@@ -46,6 +46,23 @@ def test_two_equal_models_differ_in_nothing_nearly_always(paired: bool) -> None:
     assert wrong <= 6  # 5 %
 
 
+def test_a_coarse_clock_finds_no_more_in_two_equal_models() -> None:
+    tiny = (*NODES, *((f"tiny{one}", "Squeeze", "head", 1.3 + one / 7) for one in range(5)))
+
+    wrong = sum(
+        anything(
+            compare(
+                profile(seed=seed, nodes=tiny, calls=12, step_ns=1000),
+                profile(seed=10_000 + seed, nodes=tiny, calls=12, step_ns=1000),
+                paired=True,
+            )
+        )
+        for seed in range(60)
+    )
+
+    assert wrong <= 3
+
+
 def test_what_the_machine_does_meanwhile_cancels_in_pairs_alone() -> None:
     drift = (1.0, 1.3, 0.8, 1.5, 1.1, 0.9)
     subject = profile(seed=5, nodes=slowed("mm1", 1.2), drift=drift)

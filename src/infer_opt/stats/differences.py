@@ -5,6 +5,7 @@ for many. Pure functions.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -13,38 +14,57 @@ from infer_opt.results import Estimate
 from infer_opt.stats.intervals import Values, as_sample, student_t
 
 TRIM = 0.2
+SMALLEST_CHANCE, HALVINGS = 1e-12, 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """A difference of two means with its standard error and the degrees of freedom behind that.
 
-    The error is infinite, with 1 degree, where one side has a single value.
+    `resolution` is the standard error that a coarse clock leaves: the same in every process, so that no number of them
+    tells of it, and known beforehand, so that no degrees of freedom belong to it. The error is infinite, with 1 degree,
+    where one side has a single value.
     """
 
     value: float
     error: float
     degrees: float
+    resolution: float = 0.0
 
     @property
     def strength(self) -> float:
-        """The two-sided chance of such a difference where there is none."""
+        """The two-sided chance of such a difference where there is none; chances below 1e-12 are 0."""
         if not math.isfinite(self.error):
             return 1.0
-        if self.error == 0.0:
+        if self.error == self.resolution == 0.0:
             return 1.0 if self.value == 0.0 else 0.0
-        from scipy.special import stdtr
+        if self.resolution == 0.0:
+            from scipy.special import stdtr
 
-        return 2.0 * float(stdtr(self.degrees, -abs(self.value) / self.error))
+            return 2.0 * float(stdtr(self.degrees, -abs(self.value) / self.error))
+        low, high = math.log(SMALLEST_CHANCE), 0.0
+        if self._reach(SMALLEST_CHANCE) < abs(self.value):
+            return 0.0
+        for _ in range(HALVINGS):  # the chance at which the interval ends at 0
+            middle = (low + high) / 2.0
+            low, high = (low, middle) if self._reach(math.exp(middle)) < abs(self.value) else (middle, high)
+        return math.exp((low + high) / 2.0)
 
     def interval(self, confidence: float) -> Estimate:
-        """The difference with its interval; infinite for a single value."""
+        """The difference with its interval; infinite for a single value.
+
+        Raises:
+            ConfigError: `confidence` is not strictly between 0 and 1.
+        """
         if not 0.0 < confidence < 1.0:
             raise ConfigError(f"a confidence lies between 0 and 1, got {confidence}")
-        if not math.isfinite(self.error):
-            return Estimate(value=self.value, low=-math.inf, high=math.inf, confidence=confidence)
-        reach = student_t((1.0 + confidence) / 2.0, self.degrees) * self.error
+        reach = self._reach(1.0 - confidence) if math.isfinite(self.error) else math.inf
         return Estimate(value=self.value, low=self.value - reach, high=self.value + reach, confidence=confidence)
+
+    def _reach(self, chance: float) -> float:
+        """Half of the interval that misses by `chance`."""
+        spread = -student_t(chance / 2.0, self.degrees) * self.error if self.error else 0.0
+        return math.hypot(spread, -NormalDist().inv_cdf(chance / 2.0) * self.resolution)
 
 
 def trimmed_mean(values: Values, share: float = TRIM) -> float:
@@ -78,7 +98,7 @@ def paired_difference(subject: Values, reference: Values, *, resolution: float =
     if found.size == 1:
         return Difference(value=float(found[0]), error=math.inf, degrees=1.0)
     error = float(found.std(ddof=1)) / math.sqrt(found.size)
-    return Difference(value=float(found.mean()), error=math.hypot(error, resolution), degrees=float(found.size - 1))
+    return Difference(value=float(found.mean()), error=error, degrees=float(found.size - 1), resolution=resolution)
 
 
 def welch_difference(subject: Values, reference: Values, *, resolution: float = 0.0) -> Difference:
@@ -98,7 +118,7 @@ def welch_difference(subject: Values, reference: Values, *, resolution: float = 
     squared = sum(part for part, _ in parts)
     spread = sum(part**2 / count for part, count in parts)
     degrees = squared**2 / spread if spread > 0.0 else float(first.size + second.size - 2)
-    return Difference(value=value, error=math.hypot(math.sqrt(squared), resolution), degrees=degrees)
+    return Difference(value=value, error=math.sqrt(squared), degrees=degrees, resolution=resolution)
 
 
 def judged(differences: Mapping[str, Difference], *, level: float) -> dict[str, Estimate]:

@@ -70,6 +70,14 @@ def test_a_coarse_clock_widens_an_interval_however_alike_the_processes_are() -> 
     found = paired_difference([3000.0] * 9, [2000.0] * 9, resolution=500.0)
 
     assert found.interval(0.99).low < 0.0 < found.interval(0.99).high
+    assert found.strength == pytest.approx(0.0455, abs=1e-3)  # two of its standard errors, by the normal law
+
+
+def test_few_processes_do_not_make_the_clock_coarser() -> None:
+    found = paired_difference([3000.0, 3001.0, 2999.0], [1000.0, 1001.0, 999.0], resolution=408.0)
+
+    assert found.interval(0.99).low > 0.0
+    assert found.interval(1.0 - found.strength).low == pytest.approx(0.0, abs=1.0)
 
 
 def test_pairs_need_as_many_of_each() -> None:

@@ -42,9 +42,7 @@ QUIET = Seen(
 )
 WORKING = QUIET.runtime
 KERNEL = "proc/driver/nvidia/version"
-MODULE = (
-    "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build  (root@host)  2026\nGCC 13"
-)
+MODULE = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build  (root@host)  2026\nGCC 13"
 ON_HOST = {KERNEL: MODULE.format("580.95.05"), "dev/nvidia0": "", "dev/nvidiactl": ""}
 IN_CONTAINER = {".dockerenv": ""}
 ON_BUS = {"sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de", "sys/bus/pci/devices/0000:01:00.0/class": "0x030200"}

@@ -95,6 +95,13 @@ def test_a_refused_allocation_is_named_as_memory(worker: WorkerProcess) -> None:
         worker.ask(call("run_out_of_memory"), timeout_s=60)
 
 
+def test_a_full_gpu_ends_the_worker_as_one_without_memory(worker: WorkerProcess) -> None:
+    with pytest.raises(WorkerMemoryError, match="the GPU has too little memory"):
+        worker.ask(call("fill_device"), timeout_s=60)
+
+    assert not worker.is_alive
+
+
 def test_a_worker_killed_from_outside_is_taken_for_one_killed_for_memory(worker: WorkerProcess) -> None:
     worker.send(Call(target="time:sleep", arguments=(60,)))
     os.kill(worker.pid, signal.SIGKILL)

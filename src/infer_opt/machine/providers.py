@@ -14,7 +14,7 @@ from dataclasses import dataclass
 # y = Relu(x) over two floats, in ONNX: the smallest graph that a provider must take.
 MODEL = "CAg6NwoMCgF4EgF5IgRSZWx1EgVwcm9iZVoPCgF4EgoKCAgBEgQKAggCYg8KAXkSCgoICAESBAoCCAJCBAoAEA0="
 PROBE = """
-import base64, ctypes, json, pathlib, sys
+import base64, ctypes, importlib, json, pathlib, sys
 found = {"version": None, "providers": [], "cuda_version": None}
 found |= {"error": None, "cudnn_error": None, "session_error": None}
 cuda = "CUDAExecutionProvider"
@@ -25,8 +25,8 @@ try:
     from onnxruntime.capi import build_and_package_info
     found["cuda_version"] = getattr(build_and_package_info, "cuda_version", None)
     if cuda in found["providers"]:
-        # Finds the CUDA and cuDNN wheels in site-packages, as a session of this project does before it opens.
-        onnxruntime.preload_dlls()
+        # As a session of this project does before it opens, so that what it finds is found here.
+        importlib.import_module("infer_opt.runtimes.cuda_libraries").preload(onnxruntime)
         capi = pathlib.Path(onnxruntime.__file__).parent / "capi"
         prefix, suffix = ("", ".dll") if sys.platform == "win32" else ("lib", ".so")
         # The CUDA provider takes symbols from the shared one, which must be loaded first and for all to see.

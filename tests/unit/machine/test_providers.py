@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+import infer_opt
 from broken_cuda import quoted
 from infer_opt.machine.providers import MODEL, Finished, RuntimeReport, probe_onnxruntime
 
@@ -88,7 +89,7 @@ def unpacked(folder: Path, *, session: str) -> dict[str, str]:
     # Any library that loads stands for those of the provider.
     for name in ("shared", "cuda"):
         shutil.copyfile(_ctypes.__file__, package / "capi" / f"libonnxruntime_providers_{name}.so")
-    return {"PYTHONPATH": str(folder)}
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(infer_opt.__file__).parents[1])])}
 
 
 def probed(environment: dict[str, str]) -> RuntimeReport:

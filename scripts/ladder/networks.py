@@ -1,0 +1,117 @@
+"""What the ladder measures: six networks by name, their inputs, and the files that processes open."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from scripts.ladder.onnx_networks import written
+from scripts.ladder.sizes import (
+    BERT_BASE,
+    LSTM,
+    MINILM,
+    POLICY,
+    RESNET50,
+    TINY_BERT,
+    TINY_LSTM,
+    TINY_MINILM,
+    TINY_POLICY,
+    TINY_RESNET,
+    TINY_VIT,
+    VIT,
+    BertSize,
+    LstmSize,
+    PolicySize,
+    Size,
+)
+from scripts.ladder.weights import drawn
+from scripts.small_models.learning import Array
+
+from infer_opt.models.feeds import save_feeds
+
+SEED = 20_261_127
+FEWEST_FEEDS, MOST_FEEDS, FEED_BYTES = 4, 16, 64 << 20
+PADDED = 0.25  # the share of a sentence's tokens that may be padding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network of the ladder, whole and in miniature."""
+
+    name: str
+    whole: Size
+    tiny: Size
+
+    def size(self, *, miniature: bool) -> Size:
+        """The one that is measured."""
+        return self.tiny if miniature else self.whole
+
+
+# In the order of their worth: when the time is over, the last are missing.
+NETWORKS = (
+    Network(name="resnet50", whole=RESNET50, tiny=TINY_RESNET),
+    Network(name="bert-base", whole=BERT_BASE, tiny=TINY_BERT),
+    Network(name="policy", whole=POLICY, tiny=TINY_POLICY),
+    Network(name="minilm", whole=MINILM, tiny=TINY_MINILM),
+    Network(name="vit", whole=VIT, tiny=TINY_VIT),
+    Network(name="lstm", whole=LSTM, tiny=TINY_LSTM),
+)
+
+
+def by_name() -> Mapping[str, Network]:
+    """name -> network."""
+    return {network.name: network for network in NETWORKS}
+
+
+def inputs(size: Size, batch: int, rng: np.random.Generator) -> dict[str, Array]:
+    """One call's inputs, by name."""
+    if isinstance(size, BertSize):
+        ids = rng.integers(1, size.vocabulary, (batch, size.length))
+        lengths = rng.integers(int(size.length * (1 - PADDED)), size.length + 1, (batch, 1))
+        mask = (np.arange(size.length) < lengths).astype(np.int64)
+        return {"input_ids": ids * mask, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    if isinstance(size, LstmSize):
+        return {"sequence": rng.standard_normal((batch, size.length, size.inputs), dtype=np.float32)}
+    if isinstance(size, PolicySize):
+        return {"observation": rng.standard_normal((batch, size.inputs), dtype=np.float32)}
+    return {"image": rng.standard_normal((batch, 3, size.pixels, size.pixels), dtype=np.float32)}
+
+
+def write_model(path: Path, size: Size) -> None:
+    """The network as ONNX, and its weights beside it for PyTorch. Called in a process of its own."""
+    weights = drawn(size, np.random.default_rng(SEED))
+    model = written(size, weights)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    arrays = {name.replace("/", "_"): value for name, value in weights.items()}
+    np.savez(path.with_suffix(".npz"), allow_pickle=False, **arrays)
+
+
+def write_feeds(path: Path, size: Size, batch: int) -> int:
+    """So many different inputs as are worth their memory, in the file that workers read; how many."""
+    rng = np.random.default_rng((SEED, batch))
+    first = inputs(size, batch, rng)
+    each = max(1, sum(array.nbytes for array in first.values()))
+    count = min(MOST_FEEDS, max(FEWEST_FEEDS, FEED_BYTES // each))
+    save_feeds(path, [first, *(inputs(size, batch, rng) for _ in range(count - 1))])
+    return count
+
+
+def write_program(source: Path, path: Path, size: Size, batch: int) -> None:
+    """The same network as an exported PyTorch program of that batch, from the weights beside the ONNX file.
+
+    Called in a process of its own, which loads PyTorch.
+    """
+    import torch
+    from scripts.ladder.torch_networks import built
+
+    with np.load(source.with_suffix(".npz"), allow_pickle=False) as archive:
+        weights = {name: archive[name] for name in archive.files}
+    given = inputs(size, batch, np.random.default_rng(SEED))
+    examples = {name: torch.from_numpy(array) for name, array in given.items()}
+    with torch.no_grad():
+        program = torch.export.export(built(size, weights), args=(), kwargs=examples)
+    partial = path.with_suffix(".partial.pt2")
+    torch.export.save(program, partial)
+    partial.replace(path)

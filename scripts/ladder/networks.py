@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,6 +32,7 @@ from scripts.small_models.learning import Array
 from infer_opt.models.feeds import save_feeds
 
 SEED = 20_261_127
+SAMPLES = 64
 FEWEST_FEEDS, MOST_FEEDS, FEED_BYTES = 4, 16, 64 << 20
 PADDED = 0.25  # the share of a sentence's tokens that may be padding
 
@@ -78,14 +80,24 @@ def inputs(size: Size, batch: int, rng: np.random.Generator) -> dict[str, Array]
     return {"image": rng.standard_normal((batch, 3, size.pixels, size.pixels), dtype=np.float32)}
 
 
+def weights_file(path: Path) -> Path:
+    """Where the weights of the ONNX file at `path` lie for PyTorch."""
+    return path.with_suffix(".weights.npz")
+
+
+def free_dims(size: Size, batch: int) -> dict[str, int]:
+    """The sizes of the free dimensions of the ONNX file, by name."""
+    return {"batch": batch} | ({"seq": size.length} if isinstance(size, BertSize) else {})
+
+
 def write_model(path: Path, size: Size) -> None:
     """The network as ONNX, and its weights beside it for PyTorch. Called in a process of its own."""
     weights = drawn(size, np.random.default_rng(SEED))
     model = written(size, weights)
     onnx.checker.check_model(model)
     onnx.save(model, path)
-    arrays = {name.replace("/", "_"): value for name, value in weights.items()}
-    np.savez(path.with_suffix(".npz"), allow_pickle=False, **arrays)
+    arrays: dict[str, Any] = {**weights}
+    np.savez(weights_file(path), allow_pickle=False, **arrays)
 
 
 def write_feeds(path: Path, size: Size, batch: int) -> int:
@@ -98,6 +110,13 @@ def write_feeds(path: Path, size: Size, batch: int) -> int:
     return count
 
 
+def write_samples(path: Path, size: Size) -> None:
+    """Inputs for `infer-opt tune --inputs`: the first axis of each array counts samples."""
+    rng = np.random.default_rng((SEED, 0))
+    arrays: dict[str, Any] = {**inputs(size, SAMPLES, rng)}
+    np.savez(path, allow_pickle=False, **arrays)
+
+
 def write_program(source: Path, path: Path, size: Size, batch: int) -> None:
     """The same network as an exported PyTorch program of that batch, from the weights beside the ONNX file.
 
@@ -106,7 +125,7 @@ def write_program(source: Path, path: Path, size: Size, batch: int) -> None:
     import torch
     from scripts.ladder.torch_networks import built
 
-    with np.load(source.with_suffix(".npz"), allow_pickle=False) as archive:
+    with np.load(weights_file(source), allow_pickle=False) as archive:
         weights = {name: archive[name] for name in archive.files}
     given = inputs(size, batch, np.random.default_rng(SEED))
     examples = {name: torch.from_numpy(array) for name, array in given.items()}

@@ -144,9 +144,7 @@ def _gemm(out: GraphWriter, x: str, name: str, weights: Weights, result: str) ->
 
 def _linear(out: GraphWriter, x: str, name: str, weights: Weights) -> str:
     """MatMul and Add, as the exporter writes a Linear of a three-dimensional tensor."""
-    product = out.node(
-        "MatMul", x, out.weight(f"{name}.weight.T", weights[f"{name}.weight"].T), name=f"{name}/MatMul"
-    )
+    product = out.node("MatMul", x, out.weight(f"{name}.weight.T", weights[f"{name}.weight"].T), name=f"{name}/MatMul")
     return out.node("Add", out.weight(f"{name}.bias", weights[f"{name}.bias"]), product, name=f"{name}/Add")
 
 
@@ -162,9 +160,7 @@ def _gelu(out: GraphWriter, x: str, name: str) -> str:
     return out.node("Mul", out.node("Mul", x, inner, name=f"{name}/Mul"), out.scalar(0.5), name=f"{name}/Mul_1")
 
 
-def _model(
-    out: GraphWriter, name: str, inputs: dict[str, list[int]], outputs: dict[str, list[int]]
-) -> onnx.ModelProto:
+def _model(out: GraphWriter, name: str, inputs: dict[str, list[int]], outputs: dict[str, list[int]]) -> onnx.ModelProto:
     described = [
         [helper.make_tensor_value_info(key, TensorProto.FLOAT, ["batch", *shape]) for key, shape in values.items()]
         for values in (inputs, outputs)

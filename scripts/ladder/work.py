@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+FOLDED = frozenset({"Gather", "Unsqueeze", "Slice"})
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -34,6 +38,7 @@ def work_of(path: Path, dims: Mapping[str, int]) -> Work:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in dims:
                 dim.dim_value = dims[dim.dim_param]
+    _fold_shapes(model.graph)
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     shapes = _shapes(model.graph)
     return Work(
@@ -42,6 +47,23 @@ def work_of(path: Path, dims: Mapping[str, int]) -> Work:
         input_bytes=sum(_bytes(value, shapes) for value in model.graph.input),
         output_bytes=sum(_bytes(value, shapes) for value in model.graph.output),
     )
+
+
+def _fold_shapes(graph: onnx.GraphProto) -> None:
+    """Compute what follows from the shapes of inputs alone: shape inference does not follow it through a Slice."""
+    sizes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.input}
+    known = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.INT64}
+    for node in list(graph.node):
+        if node.op_type == "Shape" and node.input[0] in sizes:
+            value = np.array(sizes[node.input[0]], np.int64)
+        elif node.op_type in FOLDED and all(name in known for name in node.input):
+            feeds = {name: numpy_helper.to_array(known[name]) for name in node.input}
+            (value,) = ReferenceEvaluator(node).run(None, feeds)
+        else:
+            continue
+        known[node.output[0]] = numpy_helper.from_array(np.asarray(value), node.output[0])
+        graph.initializer.append(known[node.output[0]])
+        graph.node.remove(node)
 
 
 def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:

@@ -16,6 +16,7 @@ from infer_opt.errors import InferOptError, UnavailableError
 from infer_opt.facts import MachineFacts
 from infer_opt.measure import WarmUpPlan
 from infer_opt.monitors.nvml import NvmlMonitor
+from infer_opt.protocols import Monitor
 from infer_opt.results import Parity
 from infer_opt.rig import BASELINE, Limits, Rig, Starting
 from infer_opt.stats.confirm import epoch_value
@@ -253,7 +254,7 @@ def _used(rig: LadderRig, entrant: Entrant) -> Any:
         entrant.worker.freeze()
 
 
-def _closed(entrants: Mapping[str, Entrant], device: NvmlMonitor | None) -> dict[str, int]:
+def _closed(entrants: Mapping[str, Entrant], device: Monitor | None) -> dict[str, int]:
     """End every process, one after another; what the device's used memory fell by as each of them ended.
 
     In a container the driver may list processes under numbers of the host's, or none: this needs no numbers.
@@ -273,7 +274,7 @@ def _closed(entrants: Mapping[str, Entrant], device: NvmlMonitor | None) -> dict
     return freed
 
 
-def _used_bytes(device: NvmlMonitor | None) -> float | None:
+def _used_bytes(device: Monitor | None) -> float | None:
     return None if device is None else _read(device).get(USED)
 
 
@@ -282,7 +283,7 @@ def _marks(rig: LadderRig) -> dict[str, float | None]:
     return {name: readings[name] for name in MARKS if name in readings}
 
 
-def _read(device: NvmlMonitor) -> Mapping[str, float | None]:
+def _read(device: Monitor) -> Mapping[str, float | None]:
     try:
         return device.read(())
     except UnavailableError:

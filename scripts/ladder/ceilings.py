@@ -80,7 +80,7 @@ def _transfers(torch: Any, timer: Timer) -> dict[str, Any]:
 
 
 def _products(torch: Any, device: str, size: int) -> dict[str, Callable[[], Any]]:
-    """Precision -> a product of two matrices of it, of random numbers: with zeros a GPU draws less power and is faster."""
+    """Precision -> a product of two matrices of it, of random numbers: zeros draw less power, and are faster."""
     generator = torch.Generator(device=device).manual_seed(0)
     left, right = (torch.randn(size, size, device=device, generator=generator) for _ in range(2))
 

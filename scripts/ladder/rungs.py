@@ -95,7 +95,7 @@ def _row(rung: Mapping[str, Any], one: Contestant, ceilings: Mapping[str, Any], 
         return _told(blank, reason or NOT_REACHED)
     latency = median_interval([math.log(entry["latency_ns"]) for entry in seen])
     floor = None if rung["work"] is None else floor_of(Work(**rung["work"]), one.precision, ceilings)
-    first = next((entry for entry in seen if "score" in entry), {})
+    first: dict[str, Any] = next((entry for entry in seen if "score" in entry), {})
     return Row(
         network=blank.network,
         batch=blank.batch,

@@ -11,8 +11,8 @@ from tabulate import tabulate
 from infer_opt.results import Estimate
 
 HEADINGS = (
-    "model", "batch", "contestant", "ms a call", "× stock", "agreement", "GPU memory", "W", "mJ an item", "floor / time",
-    "n",
+    "model", "batch", "contestant", "ms a call", "× stock", "agreement",
+    "GPU memory", "W", "mJ an item", "floor / time", "n",
 )  # fmt: skip
 UNITS = {"copy": "bytes/s", "to_device": "bytes/s", "from_device": "bytes/s"}
 

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="misc"
 """The ladder's networks as PyTorch modules, written as PyTorch's users write them. Loaded in processes of their own."""
 
 from collections.abc import Mapping

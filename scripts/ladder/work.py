@@ -58,10 +58,10 @@ def _fold_shapes(graph: onnx.GraphProto) -> None:
             value = np.array(sizes[node.input[0]], np.int64)
         elif node.op_type in FOLDED and all(name in known for name in node.input):
             feeds = {name: numpy_helper.to_array(known[name]) for name in node.input}
-            (value,) = ReferenceEvaluator(node).run(None, feeds)
+            value = np.asarray(ReferenceEvaluator(node).run(None, feeds)[0])
         else:
             continue
-        known[node.output[0]] = numpy_helper.from_array(np.asarray(value), node.output[0])
+        known[node.output[0]] = numpy_helper.from_array(value, node.output[0])
         graph.initializer.append(known[node.output[0]])
         graph.node.remove(node)
 

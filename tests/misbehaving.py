@@ -89,4 +89,4 @@ not_a_function = 0.75
 
 def fill_device() -> None:
     """Fail as a session does whose GPU is full."""
-    raise DeviceMemoryError("ONNX Runtime failed to run the model: the GPU has too little memory", hint="less")
+    raise DeviceMemoryError("ONNX Runtime failed to run the model: the device has too little memory", hint="less")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,7 +59,8 @@ def _fold_shapes(graph: onnx.GraphProto) -> None:
             value = np.array(sizes[node.input[0]], np.int64)
         elif node.op_type in FOLDED and all(name in known for name in node.input):
             feeds = {name: numpy_helper.to_array(known[name]) for name in node.input}
-            value = np.asarray(ReferenceEvaluator(node).run(None, feeds)[0])
+            found: Any = ReferenceEvaluator(node).run(None, feeds)
+            value = np.asarray(found[0])
         else:
             continue
         known[node.output[0]] = numpy_helper.from_array(value, node.output[0])

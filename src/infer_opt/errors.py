@@ -8,7 +8,7 @@ InferOptError            1
 ├── StorageError         6   a file, folder, disk or database cannot be read or written
 ├── OverloadError        7   more is asked for at once than there is room for
 ├── AlertError           8   an alert fired that was told to end with an exit code
-└── DeviceMemoryError    9   a GPU has too little memory for what was asked of it
+└── DeviceMemoryError    9   the device has too little memory for what was asked of it
 """
 
 
@@ -80,6 +80,6 @@ class AlertError(InferOptError):
 
 
 class DeviceMemoryError(InferOptError):
-    """A GPU has too little memory for what was asked of it."""
+    """The device, a GPU or the host, has too little memory for what was asked of it."""
 
     exit_code = 9

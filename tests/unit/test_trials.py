@@ -721,9 +721,9 @@ def test_a_gpu_that_slows_itself_down_labels_the_trial_and_discards_nothing(
 
 
 def test_a_gpu_that_is_too_small_is_a_failed_trial_of_memory() -> None:
-    full = WorkerMemoryError("ONNX Runtime failed to run the model: the GPU has too little memory (CUDA failure 2)")
+    full = WorkerMemoryError("ONNX Runtime failed to run the model: the device has too little memory (CUDA failure 2)")
 
     failure = failing(Warm, full)
 
     assert failure.kind is FailureKind.MEMORY
-    assert "the GPU has too little memory" in failure.reason
+    assert "the device has too little memory" in failure.reason

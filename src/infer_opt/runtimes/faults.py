@@ -1,4 +1,7 @@
-"""What a library's error means: the device is out of memory, it cannot be used, or the model is at fault."""
+"""What a library's error means: the device is out of memory, it cannot be used, or the model is at fault.
+
+The CPU is a device too: ONNX Runtime's arena says the same of it.
+"""
 
 import re
 
@@ -24,8 +27,8 @@ def explained(error: BaseException, doing: str) -> InferOptError:
     memory = _MEMORY.search(text)
     if memory is not None:
         return DeviceMemoryError(
-            f"{doing}: the GPU has too little memory ({memory[0][:200]})",
-            hint="see `nvidia-smi` for who else holds it, or choose a smaller batch",
+            f"{doing}: the device has too little memory ({memory[0][:200]})",
+            hint="choose a smaller batch, or stop what else holds memory: see `nvidia-smi`, or `top` on a CPU",
         )
     cuda = _CUDA.search(text)
     if cuda is not None and int(cuda[1]) in UNUSABLE:

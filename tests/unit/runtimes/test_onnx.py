@@ -330,7 +330,7 @@ def test_a_full_device_is_told_from_a_model_that_is_wrong(library: FakeOnnxRunti
     session = opened(model)
     library.run_error = library.open_error = RuntimeError(text)
 
-    with pytest.raises(DeviceMemoryError, match="the GPU has too little memory"):
+    with pytest.raises(DeviceMemoryError, match="the device has too little memory"):
         session.run({"x": X})
     with pytest.raises(DeviceMemoryError):
         opened(model)

@@ -1,6 +1,5 @@
 """One rung's rig, and one epoch on it: fresh processes of everybody, rounds in random order, and what each uses."""
 
-import math
 import random
 import statistics
 import time
@@ -9,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.ladder.contestants import TENSORRT
+from scripts.ladder.contestants import RUNTIMES, TORCH
 
 from infer_opt.config import Objective, TrialConfig, Workload
 from infer_opt.errors import InferOptError, UnavailableError
-from infer_opt.facts import MachineFacts
+from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.measure import WarmUpPlan
 from infer_opt.monitors.nvml import NvmlMonitor
 from infer_opt.protocols import Monitor
@@ -22,7 +21,7 @@ from infer_opt.rig import BASELINE, Limits, Rig, Starting
 from infer_opt.stats.confirm import epoch_value
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.workers.messages import Call, Check, CheckStale, Open, Record
-from infer_opt.workers.process import WorkerProcess, run_task
+from infer_opt.workers.process import WorkerProcess
 from infer_opt.workers.rounds import Entrant, Round
 from infer_opt.workers.usage import usage
 from infer_opt.workers.watching import watch_machine
@@ -50,7 +49,7 @@ MINIATURE = Effort(rounds=6, warm_up=WarmUpPlan(least_ns=10_000_000, cap_ns=50_0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LadderRig(Rig):
-    """A rig with the ladder's own warm-up, which is short, and with TensorRT."""
+    """A rig with the ladder's own warm-up, which is short, and with its own runtimes."""
 
     effort: Effort = field(default_factory=Effort)
 
@@ -59,21 +58,20 @@ class LadderRig(Rig):
         return self.effort.warm_up
 
     def start(self, config: TrialConfig, generator: random.Random, *, key: str = "") -> Starting:
-        """A worker that is opening `config`; of TensorRT one that was told what that is."""
-        if config.runtime != TENSORRT:
+        """A worker that is opening `config`; of a runtime of the ladder's own, one that was told of it."""
+        if config.runtime not in RUNTIMES:
             return Rig.start(self, config, generator, key=key)
-        begin = time.monotonic()
-        worker = WorkerProcess(generator)
+        begin, artefact = time.monotonic(), self.given.get(key, self.model)
+        worker = WorkerProcess(generator, own_pools=config.runtime == TORCH)
+        feeds = self.feeds[config.batch]
         try:
-            worker.ask(Call(target="scripts.ladder.tensorrt:register"), timeout_s=self.timeout_s)
-            worker.send(
-                Open(runtime=TENSORRT, artefact=self.model, options=config.options, feeds=self.feeds[config.batch])
-            )
+            worker.ask(Call(target="scripts.ladder.contestants:register"), timeout_s=self.timeout_s)
+            worker.send(Open(runtime=config.runtime, artefact=artefact, options=config.options, feeds=feeds))
         except BaseException:
             worker.close()
             raise
-        size = self.facts.size_bytes
-        return Starting(config=config, worker=worker, artefact=self.model, artefact_bytes=size, began_s=begin)
+        size = artefact.stat().st_size
+        return Starting(config=config, worker=worker, artefact=artefact, artefact_bytes=size, began_s=begin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,20 +107,20 @@ class Epoch:
 
 
 def make_rig(
-    model: Path, feeds: Mapping[int, Path], machine: MachineFacts, cache: ArtefactCache, scratch: Path, *,
+    facts: ModelFacts, feeds: Mapping[int, Path], machine: MachineFacts, cache: ArtefactCache, scratch: Path, *,
     device: NvmlMonitor | None, effort: Effort,
 ) -> LadderRig:  # fmt: skip
-    """The rig of one rung, over the model at `model`."""
+    """The rig of one rung, over the model of these facts."""
     (batch,) = feeds
     return LadderRig(
-        model=model,
-        facts=run_task("infer_opt.models.inspecting:inspect", model, timeout_s=effort.timeout_s),
+        model=Path(facts.path),
+        facts=facts,
         machine=machine,
         objective=Objective.LATENCY,
         workload=Workload(),
         limits=Limits(),
         feeds=feeds,
-        references={batch: scratch / f"{model.stem}-{batch}.pickle"},
+        references={batch: scratch / f"{Path(facts.path).stem}-{batch}.pickle"},
         cache=cache,
         watch=watch_machine(machine.usable_cores, device),
         timeout_s=effort.timeout_s,
@@ -288,8 +286,3 @@ def _read(device: Monitor) -> Mapping[str, float | None]:
         return device.read(())
     except UnavailableError:
         return {}
-
-
-def latency_ns(values: Sequence[float]) -> float:
-    """The typical latency over processes: the geometric mean of their medians."""
-    return math.exp(statistics.fmean(math.log(value) for value in values))

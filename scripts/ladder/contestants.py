@@ -7,15 +7,22 @@ from enum import StrEnum
 from infer_opt.config import Compilation, Provider, SessionOptions, TrialConfig
 from infer_opt.recipes import Recipe
 from infer_opt.rig import BASELINE, CLONE
+from infer_opt.runtimes import RUNTIMES as known  # noqa: N811  (a dict that is added to)
 
-TENSORRT = "tensorrt"
+TENSORRT, TORCH = "tensorrt", "torch-module"
+# The runtimes that the ladder brings along: name -> (module, class). A worker is told of them before it opens one.
+RUNTIMES = {
+    TENSORRT: ("scripts.ladder.tensorrt", "TensorRt"),
+    TORCH: ("scripts.ladder.torch_modules", "TorchModules"),
+}
 
 
 class Source(StrEnum):
-    """What is opened: the ONNX file, the exported PyTorch program, or the bundle that a tuning made."""
+    """What is opened: the ONNX file, the same in FP16, the weights for PyTorch, or the bundle that a tuning made."""
 
     ONNX = "onnx"
-    PROGRAM = "program"
+    HALF = "half"
+    WEIGHTS = "weights"
     BUNDLE = "bundle"
 
 
@@ -38,18 +45,23 @@ class Contestant:
         return TrialConfig(recipe=self.recipe, options=options, batch=batch, runtime=self.runtime)
 
 
-# Stock ONNX Runtime multiplies in TF32 on the GPUs that have it, and PyTorch's convolutions do; the ceiling of float32
-# contestants is therefore TF32's, which none of them can beat.
+def register() -> None:
+    """Make the ladder's runtimes known in this process; called in a worker before it opens a session."""
+    known.update(RUNTIMES)
+
+
+# Stock ONNX Runtime multiplies in TF32 on the GPUs that have it, and so does PyTorch here; the ceiling of float32
+# contestants is therefore TF32's.
 CONTESTANTS = (
     Contestant(
-        name="torch-eager", title="PyTorch eager", precision="tf32", source=Source.PROGRAM, runtime="torch"
+        name="torch-eager", title="PyTorch eager", precision="tf32", source=Source.WEIGHTS, runtime=TORCH
     ),
     Contestant(
         name="torch-compile",
         title="torch.compile, max-autotune",
         precision="tf32",
-        source=Source.PROGRAM,
-        runtime="torch",
+        source=Source.WEIGHTS,
+        runtime=TORCH,
         options={"compiled": Compilation.MAX_AUTOTUNE},
     ),
     Contestant(name=BASELINE, title="ONNX Runtime, stock FP32", precision="tf32"),
@@ -59,12 +71,18 @@ CONTESTANTS = (
         name="ort-graph", title="+ CUDA graph", precision="tf32", options={"cuda_graph": True}, only_cuda=True
     ),
     Contestant(
-        name="ort-fp16", title="FP16", precision="float16", recipe=Recipe(fp16=True), only_cuda=True
+        name="ort-fp16",
+        title="FP16",
+        precision="float16",
+        source=Source.HALF,
+        recipe=Recipe(fp16=True),
+        only_cuda=True,
     ),
     Contestant(
         name="ort-fp16-graph",
         title="FP16 + CUDA graph",
         precision="float16",
+        source=Source.HALF,
         recipe=Recipe(fp16=True),
         options={"cuda_graph": True},
         only_cuda=True,

@@ -16,9 +16,16 @@ from typing import Any
 from scripts.ladder import rungs
 from scripts.ladder.arena import Effort, LadderRig, hold, make_rig
 from scripts.ladder.contestants import BY_NAME, CONTESTANTS, Contestant, Source
-from scripts.ladder.networks import by_name, free_dims, write_feeds, write_samples
+from scripts.ladder.networks import (
+    Written,
+    by_name,
+    free_dims,
+    half_file,
+    weights_file,
+    write_feeds,
+    write_samples,
+)
 from scripts.ladder.rungs import Rung, key_of
-from scripts.ladder.work import work_of
 
 from infer_opt.benchmarking import open_party
 from infer_opt.config import Provider, TrialConfig
@@ -37,7 +44,7 @@ RESERVE_S = 6.0  # for the last table
 SLACK = 1.15  # what a step may take beyond what it took before
 FIRST_EPOCH_S = 35.0  # before any was seen
 COMPILING, TUNING = 0.2, 0.25  # shares of the whole time, at the most
-WIDTH = 4  # processes that prepare files side by side
+FILES_S = 150.0  # for the files of all networks
 OVERTIME_S = 25.0  # of a tuning, beyond its budget
 
 
@@ -68,6 +75,7 @@ class Course:
     found: dict[str, Rung] = field(default_factory=dict)
     ceilings: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    written: dict[str, Written] = field(default_factory=dict)
     rigs: dict[str, LadderRig] = field(default_factory=dict)
     bundles: dict[tuple[str, str], tuple[TrialConfig, Path]] = field(default_factory=dict)
     compiled: set[str] = field(default_factory=set)
@@ -116,7 +124,7 @@ def _run(course: Course, networks: Sequence[str], batches: Sequence[int]) -> Non
             rung = rungs.new(network, batch)
             course.found.setdefault(key_of(rung), rung)
     _rule_out(course)
-    _make_models(course, networks)
+    _make_files(course, networks, batches)
     _measure_ceilings(course)
     for batch in batches:
         tier = [key_of(rungs.new(network, batch)) for network in networks]
@@ -135,7 +143,7 @@ def _rule_out(course: Course) -> None:
     for one in CONTESTANTS:
         if one.only_cuda and course.provider is not Provider.CUDA:
             course.reasons[one.name] = "needs a GPU"
-        elif one.source is Source.PROGRAM and not is_importable("torch"):
+        elif one.source is Source.WEIGHTS and not is_importable("torch"):
             course.reasons[one.name] = "PyTorch is not installed"
         elif one.source is Source.BUNDLE and not course.tune_s:
             course.reasons[one.name] = "left out by --tune 0"
@@ -152,23 +160,31 @@ def _asked(course: Course, target: str, *arguments: object) -> Any:
         return error.what
 
 
-def _make_models(course: Course, networks: Sequence[str]) -> None:
+def _make_files(course: Course, networks: Sequence[str], batches: Sequence[int]) -> None:
+    """Every network's files, each in a process of its own."""
     say("writing the networks")
     calls = {
         network: Call(
-            target="scripts.ladder.networks:write_model",
-            arguments=(model_file(course, network), by_name()[network].size(miniature=course.miniature)),
+            target="scripts.ladder.networks:write_network",
+            arguments=(model_file(course, network), by_name()[network].size(miniature=course.miniature), batches),
+            keywords=(("halves", course.provider is Provider.CUDA),),
         )
         for network in networks
-        if not model_file(course, network).is_file()
     }
-    for network, problem in side_by_side(course, calls).items():
-        for rung in course.found.values():
-            if rung["network"] == network:
-                rung["lost"][BASELINE] = problem
+    answers = side_by_side(course, calls)
+    for rung in course.found.values():
+        answer = answers.get(rung["network"])
+        if isinstance(answer, str):
+            rung["lost"][BASELINE] = answer
+        elif answer is not None:
+            course.written[rung["network"]] = answer
+            for one in CONTESTANTS:
+                if one.source is Source.HALF and answer.problem is not None:
+                    rung["lost"][one.name] = answer.problem
 
 
 def _measure_ceilings(course: Course) -> None:
+    """Alone: processes that write files would hold the host back, and with it the device."""
     say("measuring ceilings")
     found = _asked(course, "scripts.ladder.ceilings:measure", course.provider, course.miniature)
     course.ceilings = found if isinstance(found, dict) else {"reason": str(found)}
@@ -180,58 +196,26 @@ def model_file(course: Course, network: str) -> Path:
     return course.folder / f"{network}.onnx"
 
 
-def program_file(course: Course, rung: Mapping[str, Any]) -> Path:
-    """Where its exported PyTorch program lies."""
-    return course.folder / f"{rung['network']}-b{rung['batch']}.pt2"
-
-
 def _prepare(course: Course, tier: Sequence[str]) -> None:
-    """Inputs, programs and halved models of a tier, so that an epoch only opens them."""
-    say(f"preparing {', '.join(tier)}")
-    programs: dict[str, Call] = {}
+    """The inputs and rigs of a tier."""
     for key in tier:
         rung = course.found[key]
-        if BASELINE in rung["lost"] or not _lacking(course, rung, ignore_waiting=True):
+        if BASELINE in rung["lost"] or key in course.rigs or not _lacking(course, rung, ignore_waiting=True):
             continue
-        size = by_name()[rung["network"]].size(miniature=course.miniature)
-        model = model_file(course, rung["network"])
-        feeds = course.folder / f"{rung['network']}-b{rung['batch']}.feeds.npz"
-        if "torch-eager" not in course.reasons and not program_file(course, rung).is_file():
-            programs[key] = Call(
-                target="scripts.ladder.networks:write_program",
-                arguments=(model, program_file(course, rung), size, rung["batch"]),
-            )
-        if key not in course.rigs:
-            count = write_feeds(feeds, size, rung["batch"])
-            rung["work"] = asdict(work_of(model, free_dims(size, rung["batch"])))
-            rig = make_rig(
-                model,
-                {rung["batch"]: feeds},
-                course.machine,
-                course.cache,
-                course.folder,
-                device=course.device,
-                effort=course.effort,
-            )
-            course.rigs[key] = replace(rig, checked=count)
-    for key, problem in side_by_side(course, programs).items():
-        for one in CONTESTANTS:
-            if one.source is Source.PROGRAM:
-                course.found[key]["lost"][one.name] = problem
-    for key in tier:
-        _halve(course, key)
-
-
-def _halve(course: Course, key: str) -> None:
-    """Build the artefacts of recipes now, and not within an epoch."""
-    rung = course.found[key]
-    for one in CONTESTANTS:
-        if key not in course.rigs or one.recipe.is_stock or one.name in course.reasons or one.name in rung["lost"]:
-            continue
-        try:
-            course.rigs[key].artefact(one.config(course.provider, rung["batch"]))
-        except InferOptError as error:
-            rung["lost"][one.name] = error.what
+        written, batch = course.written[rung["network"]], rung["batch"]
+        rung["work"] = asdict(written.works[batch])
+        feeds = course.folder / f"{rung['network']}-b{batch}.feeds.npz"
+        count = write_feeds(feeds, by_name()[rung["network"]].size(miniature=course.miniature), batch)
+        rig = make_rig(
+            written.facts,
+            {batch: feeds},
+            course.machine,
+            course.cache,
+            course.folder,
+            device=course.device,
+            effort=course.effort,
+        )
+        course.rigs[key] = replace(rig, checked=count)
 
 
 def _epochs(course: Course, tier: Sequence[str]) -> None:
@@ -279,10 +263,10 @@ def _epoch(course: Course, key: str, names: Sequence[str]) -> None:
     for name in (BASELINE, CLONE, *names):
         one = BY_NAME[name]
         configs[name] = one.config(course.provider, rung["batch"])
-        if one.source is Source.PROGRAM:
-            given[name] = program_file(course, rung)
         if one.source is Source.BUNDLE:
             configs[name], given[name] = course.bundles[key, name]
+        elif one.source is not Source.ONNX:
+            given[name] = opened_file(course, rung, one)
     say(f"{key}: {', '.join(configs)}")
     is_first = any("score" not in entry for name in names for entry in [_first_seen(rung, name)])
     timeout_s = max(1.0, min(rig.timeout_s, course.left_s))
@@ -297,6 +281,12 @@ def _epoch(course: Course, key: str, names: Sequence[str]) -> None:
             say(f"  {name}: {reason}")
     course.costs_s[key] = time.monotonic() - begin
     course.keep()
+
+
+def opened_file(course: Course, rung: Mapping[str, Any], one: Contestant) -> Path:
+    """What a contestant opens where that is not the ONNX file itself."""
+    model = model_file(course, rung["network"])
+    return half_file(model) if one.source is Source.HALF else weights_file(model)
 
 
 def _first_seen(rung: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -333,7 +323,7 @@ def _compiled(course: Course, key: str, limit_s: float) -> str | None:
     """Why it could not be compiled; None when it was."""
     rung = course.found[key]
     config = BY_NAME["torch-compile"].config(course.provider, rung["batch"])
-    given = {"torch-compile": program_file(course, rung)}
+    given = {"torch-compile": opened_file(course, rung, BY_NAME["torch-compile"])}
     try:
         starting = replace(course.rigs[key], given=given).start(config, course.generator, key="torch-compile")
         with starting.worker as worker:
@@ -356,7 +346,7 @@ def _tune(course: Course, tier: Sequence[str]) -> None:
         begin = time.monotonic()
         try:
             course.bundles[key, name] = _tuned(course, rung)
-            rung["configurations"][name] = course.bundles[key, name][0].label
+            rung["configurations"][name] = replace(course.bundles[key, name][0], batch=1).label
         except InferOptError as error:
             rung["lost"][name] = error.what
         took_s = time.monotonic() - begin
@@ -403,26 +393,23 @@ def _tuned(course: Course, rung: Rung) -> tuple[TrialConfig, Path]:
     return party.opened, party.artefact
 
 
-def side_by_side(course: Course, calls: Mapping[str, Call]) -> dict[str, str]:
-    """Do all of `calls`, a few at once, each in a process of its own; the reasons of those that failed."""
-    failed: dict[str, str] = {}
-    waiting = list(calls)
-    while waiting:
-        group, waiting = waiting[:WIDTH], waiting[WIDTH:]
-        workers: dict[str, WorkerProcess] = {}
-        try:
-            for key in group:
-                workers[key] = WorkerProcess(random.Random(0), own_pools=True)
-                workers[key].send(calls[key])
-            for key, worker in workers.items():
-                try:
-                    worker.receive(timeout_s=max(1.0, min(2 * course.effort.timeout_s, course.left_s)))
-                except InferOptError as error:
-                    failed[key] = error.what
-        finally:
-            for worker in workers.values():
-                worker.close()
-    return failed
+def side_by_side(course: Course, calls: Mapping[str, Call]) -> dict[str, Any]:
+    """The answers to all of `calls`, each in a process of its own, all at once; a sentence for one that failed."""
+    found: dict[str, Any] = {}
+    workers: dict[str, WorkerProcess] = {}
+    try:
+        for key, call in calls.items():
+            workers[key] = WorkerProcess(random.Random(0), own_pools=True)
+            workers[key].send(call)
+        for key, worker in workers.items():
+            try:
+                found[key] = worker.receive(timeout_s=max(1.0, min(FILES_S, course.left_s)))
+            except InferOptError as error:
+                found[key] = error.what
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return found
 
 
 def say(line: str) -> None:

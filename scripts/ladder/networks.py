@@ -1,9 +1,10 @@
 """What the ladder measures: six networks by name, their inputs, and the files that processes open."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -26,12 +27,18 @@ from scripts.ladder.sizes import (
     PolicySize,
     Size,
 )
-from scripts.ladder.weights import drawn
+from scripts.ladder.weights import Weights, drawn
+from scripts.ladder.work import Work, work_of
 from scripts.small_models.learning import Array
 
+from infer_opt.errors import InferOptError
+from infer_opt.facts import ModelFacts
 from infer_opt.models.feeds import save_feeds
+from infer_opt.models.inspecting import inspect
+from infer_opt.transforms.halve import halve
 
 SEED = 20_261_127
+SIZE = "size"  # the array that says which network the weights are of
 SAMPLES = 64
 FEWEST_FEEDS, MOST_FEEDS, FEED_BYTES = 4, 16, 64 << 20
 PADDED = 0.25  # the share of a sentence's tokens that may be padding
@@ -85,19 +92,55 @@ def weights_file(path: Path) -> Path:
     return path.with_suffix(".weights.npz")
 
 
+def half_file(path: Path) -> Path:
+    """Where the ONNX file at `path` lies in FP16."""
+    return path.with_suffix(".half.onnx")
+
+
 def free_dims(size: Size, batch: int) -> dict[str, int]:
     """The sizes of the free dimensions of the ONNX file, by name."""
     return {"batch": batch} | ({"seq": size.length} if isinstance(size, BertSize) else {})
 
 
-def write_model(path: Path, size: Size) -> None:
-    """The network as ONNX, and its weights beside it for PyTorch. Called in a process of its own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What is known of a network whose files were written. `works` are by batch; `problem` is why it has no half."""
+
+    facts: ModelFacts
+    works: Mapping[int, Work]
+    problem: str | None = None
+
+
+def write_network(path: Path, size: Size, batches: Sequence[int], *, halves: bool) -> Written:
+    """The network as ONNX at `path`, its weights for PyTorch and, with `halves`, itself in FP16 beside it.
+
+    Called in a process of its own.
+    """
     weights = drawn(size, np.random.default_rng(SEED))
     model = written(size, weights)
     onnx.checker.check_model(model)
     onnx.save(model, path)
-    arrays: dict[str, Any] = {**weights}
+    arrays: dict[str, Any] = {**weights, SIZE: np.array(json.dumps([type(size).__name__, asdict(size)]))}
     np.savez(weights_file(path), allow_pickle=False, **arrays)
+    works = {batch: work_of(model, free_dims(size, batch)) for batch in batches}
+    problem = None
+    if halves:
+        try:
+            halve(path, half_file(path))
+        except InferOptError as error:
+            problem = error.what
+    return Written(facts=inspect(path), works=works, problem=problem)
+
+
+def read_weights(path: Path) -> tuple[Size, Weights]:
+    """What `write_network` kept for PyTorch."""
+    with np.load(path, allow_pickle=False) as archive:
+        weights = {name: archive[name] for name in archive.files}
+    kind, fields = json.loads(str(weights.pop(SIZE)))
+    sizes = {one.__name__: one for one in get_args(Size)}
+    listed = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    size: Size = sizes[kind](**listed)
+    return size, weights
 
 
 def write_feeds(path: Path, size: Size, batch: int) -> int:
@@ -115,22 +158,3 @@ def write_samples(path: Path, size: Size) -> None:
     rng = np.random.default_rng((SEED, 0))
     arrays: dict[str, Any] = {**inputs(size, SAMPLES, rng)}
     np.savez(path, allow_pickle=False, **arrays)
-
-
-def write_program(source: Path, path: Path, size: Size, batch: int) -> None:
-    """The same network as an exported PyTorch program of that batch, from the weights beside the ONNX file.
-
-    Called in a process of its own, which loads PyTorch.
-    """
-    import torch
-    from scripts.ladder.torch_networks import built
-
-    with np.load(weights_file(source), allow_pickle=False) as archive:
-        weights = {name: archive[name] for name in archive.files}
-    given = inputs(size, batch, np.random.default_rng(SEED))
-    examples = {name: torch.from_numpy(array) for name, array in given.items()}
-    with torch.no_grad():
-        program = torch.export.export(built(size, weights), args=(), kwargs=examples)
-    partial = path.with_suffix(".partial.pt2")
-    torch.export.save(program, partial)
-    partial.replace(path)

@@ -14,6 +14,7 @@ HEADINGS = (
     "model", "batch", "contestant", "ms a call", "× stock", "agreement",
     "GPU memory", "W", "mJ an item", "floor / time", "n",
 )  # fmt: skip
+WIDEST = 100  # times the value: two processes that differ much have an interval of hundreds of digits
 UNITS = {"copy": "bytes/s", "to_device": "bytes/s", "from_device": "bytes/s"}
 
 
@@ -60,10 +61,10 @@ def _cells(row: Row) -> list[str]:
 
 
 def _interval(found: Estimate | None, scale: float) -> str:
-    """`1.23 [1.2, 1.26]`; one process has no interval."""
+    """`1.23 [1.2, 1.26]`; one process has no interval, and one that says nothing is not written out."""
     if found is None:
         return "n/a"
     value = f"{found.value * scale:.3g}"
-    if not math.isfinite(found.high) or found.low <= 0:
+    if not math.isfinite(found.high) or found.high > WIDEST * found.value:
         return f"{value} [n/a]"
     return f"{value} [{found.low * scale:.3g}, {found.high * scale:.3g}]"

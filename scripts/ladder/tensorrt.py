@@ -11,18 +11,12 @@ from infer_opt.config import Provider, SessionOptions
 from infer_opt.errors import UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.protocols import Array, Feeds, Session
-from infer_opt.runtimes import RUNTIMES
 from infer_opt.runtimes.onnx import OnnxRuntime, OnnxSession
 
 PROVIDER = "TensorrtExecutionProvider"
 LIBRARIES = ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10")
 SETTINGS = {"device_id": "0", "trt_fp16_enable": "1", "trt_engine_cache_enable": "1"}
 CACHE = Path(tempfile.gettempdir()) / "infer-opt-tensorrt"  # an engine takes minutes; a later process reads it
-
-
-def register() -> None:
-    """Make it known in this process; called in a worker before it opens a session."""
-    RUNTIMES["tensorrt"] = ("scripts.ladder.tensorrt", "TensorRt")
 
 
 def why_not() -> str | None:

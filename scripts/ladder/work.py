@@ -6,7 +6,6 @@ The floor that follows is that of perfect fusion: weights are read once, and no 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,9 +31,9 @@ class Work:
     output_bytes: int
 
 
-def work_of(path: Path, dims: Mapping[str, int]) -> Work:
-    """The work of one call of the model at `path`, with these sizes of its free dimensions."""
-    model = onnx.load(path)
+def work_of(given: onnx.ModelProto, dims: Mapping[str, int]) -> Work:
+    """The work of one call of the model, with these sizes of its free dimensions."""
+    model = _without_numbers(given)
     for value in (*model.graph.input, *model.graph.output):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in dims:
@@ -48,6 +47,16 @@ def work_of(path: Path, dims: Mapping[str, int]) -> Work:
         input_bytes=sum(_bytes(value, shapes) for value in model.graph.input),
         output_bytes=sum(_bytes(value, shapes) for value in model.graph.output),
     )
+
+
+def _without_numbers(given: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose float weights have shapes and no numbers: shape inference would carry gigabytes about."""
+    model = onnx.ModelProto()
+    model.CopyFrom(given)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.ClearField("raw_data")
+    return model
 
 
 def _fold_shapes(graph: onnx.GraphProto) -> None:
@@ -100,7 +109,7 @@ def _weights(graph: onnx.GraphProto, shapes: Shapes) -> int:
     for tensor in graph.initializer:
         if tensor.data_type != TensorProto.FLOAT:
             continue
-        size = int(numpy_helper.to_array(tensor).size) if not tensor.dims else math.prod(tensor.dims)
+        size = math.prod(tensor.dims)
         if tensor.name in tables:
             rows = math.prod(shapes.get(tables[tensor.name].input[1], ()) or (1,))
             size = min(size, rows * math.prod(tensor.dims[1:]))

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from scripts import gpu_ladder
 
+from fake_nvml import FakeGpu, FakeNvml
 from infer_opt.config import Provider
+from infer_opt.monitors.nvml import NvmlMonitor
 from infer_opt.runtimes.torch import TorchRuntime
 
 MINIATURE = ["--device", "cpu", "--miniature", "--models", "policy", "--batches", "2", "--tune", "0"]
@@ -83,3 +85,27 @@ def test_a_result_of_another_machine_is_not_gone_on_with(tmp_path: Path) -> None
 
     with pytest.raises(SystemExit, match="measured on another machine"):
         gpu_ladder.main([*MINIATURE, "--go-on", "--out", str(out)])
+
+
+def test_the_ladder_climbs_every_rung_of_onnx_runtime_on_a_pretended_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretended = Path(__file__).resolve().parents[1] / "pretended_gpu"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pretended), os.environ["PYTHONPATH"]]))
+    monkeypatch.setattr(gpu_ladder, "_device", lambda provider: NvmlMonitor(FakeNvml(FakeGpu()), detailed=False))
+    out = tmp_path / "ladder.json"
+    arguments = ["--miniature", "--models", "resnet50", "--batches", "2", "--tune", "0", "--minutes", "3"]
+
+    gpu_ladder.main([*arguments, "--epochs", "1", "--out", str(out)])
+
+    document = json.loads(out.read_text())
+    (rung,) = document["results"]["rungs"].values()
+    seen = rung["epochs"][0]["seen"]
+    assert {"baseline", "clone", "ort-binding", "ort-graph", "ort-fp16", "ort-fp16-graph"} <= set(seen)
+    assert all(seen[name]["score"] > 0.99 for name in seen)
+    assert seen["ort-fp16"]["relative_l2"] > seen["ort-binding"]["relative_l2"]  # it is another file
+    assert {one["power_watts"] for one in seen.values()} == {250.5}
+    assert rung["epochs"][0]["marks"]["gpu[0].sm_clock_hertz"] == [1.98e9, 1.98e9]
+    shown = capsys.readouterr().out
+    assert "FP16 + CUDA graph" in shown
+    assert "TensorRT, FP16: the installed ONNX Runtime was built without TensorrtExecutionProvider" in shown

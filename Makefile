@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt
 
 # What needs PyTorch, which `make test` does without: installing it takes as long as many tests.
-TORCH_TESTS := tests/contract/test_runtimes.py tests/unit/runtimes tests/unit/test_exporting.py \
+TORCH_TESTS := tests/contract/test_runtimes.py tests/unit/runtimes tests/unit/test_exporting.py tests/unit/scripts \
     tests/integration/test_torch_models.py
 
 .PHONY: demo test check test-torch test-gpu prove clean

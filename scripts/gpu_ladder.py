@@ -18,7 +18,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,11 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--batches", default=",".join(map(str, BATCHES)), help="items a call (default 1,64,8)")
     found.add_argument("--minutes", type=float, default=9.0, help="wall time of the whole call (default 9)")
     found.add_argument("--epochs", type=int, default=3, help="fresh processes of each contestant (default 3)")
-    found.add_argument("--tune", type=float, default=60.0, help="seconds a tuning may take; 0 leaves it out")
+    found.add_argument("--tune", type=float, default=120.0, help="seconds a tuning may take (120); 0 leaves it out")
     found.add_argument("--device", choices=[one.value for one in Provider], default=Provider.CUDA.value)
     found.add_argument("--miniature", action="store_true", help="tiny networks and few rounds, to try the ladder")
     found.add_argument("--go-on", action="store_true", help="keep what the result file holds, and measure the rest")
+    found.add_argument("--only-table", action="store_true", help="measure nothing: show what the result file holds")
     found.add_argument("--out", type=Path, default=record.RESULTS / f"{NAME}.json", help="file to write the result to")
     found.add_argument("--table", type=Path, help=f"file to put the table into, between {MARKS[0]} and {MARKS[1]}")
     found.add_argument("--commit", help="the commit that is measured, where there is no git to ask")
@@ -87,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the ladder; 0 when everything that was asked for was measured or has its reason, 1 when time was short."""
     begin = time.monotonic()
     options = parser().parse_args(argv)
+    if options.only_table:
+        results = _document(options.out)["results"]
+        return report(all_rows(results["rungs"], results["ceilings"], results["reasons"]), results["ceilings"], options)
     networks = _chosen(options.models)
     batches = [int(part) for part in options.batches.split(",")]
     provider = Provider(options.device)
@@ -116,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 say(f"the ladder needs {provider}: {reason}")
                 return UnavailableError.exit_code
             courses.run(course, networks, batches)
-            return report(course, options)
+            return report(all_rows(course.found, course.ceilings, course.reasons), course.ceilings, options)
     finally:
         if device is not None:
             device.close()
@@ -160,14 +164,16 @@ def begun(options: argparse.Namespace, argv: Sequence[str]) -> record.Record:
     return found
 
 
-def all_rows(course: Course) -> list[rungs.Row]:
+def all_rows(
+    found: Mapping[str, rungs.Rung], ceilings: Mapping[str, Any], reasons: Mapping[str, str]
+) -> list[rungs.Row]:
     """Every contestant of every rung."""
-    return [row for rung in course.found.values() for row in rungs.rows(rung, course.ceilings, course.reasons)]
+    return [row for rung in found.values() for row in rungs.rows(rung, ceilings, reasons)]
 
 
 def write(course: Course, kept: record.Record, options: argparse.Namespace) -> None:
     """What there is so far, by rename: whoever is killed has lost one epoch at the most."""
-    rows = all_rows(course)
+    rows = all_rows(course.found, course.ceilings, course.reasons)
     kept.write(
         options.out,
         method=METHOD,
@@ -197,9 +203,7 @@ def earlier(options: argparse.Namespace, course: Course) -> dict[str, Any]:
     Raises:
         SystemExit: there is none, or it is of another machine or of other networks.
     """
-    if not options.out.is_file():
-        raise SystemExit(f"there is no earlier result at {options.out} to go on with")
-    document = json.loads(options.out.read_text("utf-8"))
+    document = _document(options.out)
     here, there = course.machine.fingerprint, document["machine"]["fingerprint"]
     results = document["results"]
     if (here, course.provider.value, course.miniature) != (there, results["device"], results["miniature"]):
@@ -208,17 +212,23 @@ def earlier(options: argparse.Namespace, course: Course) -> dict[str, Any]:
     return found
 
 
-def report(course: Course, options: argparse.Namespace) -> int:
+def _document(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise SystemExit(f"there is no earlier result at {path}")
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
+def report(rows: Sequence[rungs.Row], ceilings: Mapping[str, Any], options: argparse.Namespace) -> int:
     """Print the table, its ceilings and what is missing; put it into the documentation where that is asked for."""
-    rows = all_rows(course)
     print(showing.table([row for row in rows if row.processes]))
-    print(f"\n{showing.ceilings_line(course.ceilings)}")
+    print(f"\n{showing.ceilings_line(ceilings)}")
     for line in showing.reasons(rows):
         print(f"not measured: {line}")
-    print(f"Written to {options.out}")
+    print(f"The result lies in {options.out}")
     if options.table is not None:
         text = [showing.table([row for row in rows if row.processes], form="github"), ""]
-        put(options.table, "\n".join([*text, showing.ceilings_line(course.ceilings)]), marks=MARKS)
+        put(options.table, "\n".join([*text, showing.ceilings_line(ceilings)]), marks=MARKS)
     return 1 if short(rows) else 0
 
 

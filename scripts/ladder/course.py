@@ -71,7 +71,7 @@ class Course:
     keep: Callable[[], None]
     miniature: bool = False
     epochs: int = 3
-    tune_s: float = 60.0
+    tune_s: float = 120.0
     found: dict[str, Rung] = field(default_factory=dict)
     ceilings: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -132,8 +132,6 @@ def _run(course: Course, networks: Sequence[str], batches: Sequence[int]) -> Non
         _epochs(course, tier)
         _compile(course, tier)
         _epochs(course, tier)
-    for batch in batches:  # a tuning takes as long as a tier's epoch: all that is there already comes first
-        tier = [key_of(rungs.new(network, batch)) for network in networks]
         _tune(course, tier)
         _epochs(course, tier)
 

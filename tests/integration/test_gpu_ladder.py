@@ -44,6 +44,11 @@ def test_the_ladder_runs_in_miniature_and_goes_on(tmp_path: Path, capsys: pytest
         assert document["is_complete"]  # what has its reason is not missing
     assert "| policy" in page.read_text()
 
+    page.write_text(f"{gpu_ladder.MARKS[0]}\n{gpu_ladder.MARKS[1]}\n")
+    gpu_ladder.main(["--only-table", "--out", str(out), "--table", str(page)])
+    assert capsys.readouterr().out == shown
+    assert "| policy" in page.read_text()
+
     gpu_ladder.main([*arguments, "--epochs", "2", "--go-on"])
 
     (rung,) = json.loads(out.read_text())["results"]["rungs"].values()

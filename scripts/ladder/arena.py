@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.ladder.contestants import RUNTIMES, TORCH
+from scripts.ladder.contestants import TORCH
 
 from infer_opt.config import Objective, TrialConfig, Workload
 from infer_opt.errors import InferOptError, UnavailableError
@@ -20,13 +20,14 @@ from infer_opt.results import Parity
 from infer_opt.rig import BASELINE, Limits, Rig, Starting
 from infer_opt.stats.confirm import epoch_value
 from infer_opt.transforms.cache import ArtefactCache
-from infer_opt.workers.messages import Call, Check, CheckStale, Open, Record
+from infer_opt.workers.messages import Call, Check, CheckStale, Open, Opened, Record
 from infer_opt.workers.process import WorkerProcess
 from infer_opt.workers.rounds import Entrant, Round
 from infer_opt.workers.usage import usage
 from infer_opt.workers.watching import watch_machine
 
 TOLERANCE = 0.99
+FEW_CONVOLUTIONS = 2  # a vision transformer has one
 RUN_S = 0.8  # of runs while power is read: NVML averages over up to a second
 FREED_S, FREED_STEP_S, FREED_BYTES = 0.6, 0.02, 1 << 24
 FEWEST_QUIET = 5  # undisturbed rounds; with fewer, all rounds count and the epoch says so
@@ -49,29 +50,51 @@ MINIATURE = Effort(rounds=6, warm_up=WarmUpPlan(least_ns=10_000_000, cap_ns=50_0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LadderRig(Rig):
-    """A rig with the ladder's own warm-up, which is short, and with its own runtimes."""
+    """A rig with the ladder's own warm-up, which is short, and with its own runtimes.
+
+    With `opens_alone` libraries are loaded side by side, and models opened one after another: cuDNN tries its ways to
+    convolve in the first run, and would choose by what the others do meanwhile.
+    """
 
     effort: Effort = field(default_factory=Effort)
+    opens_alone: bool = False
 
     def warm_up_plan(self, config: TrialConfig, drop_above_ns: float | None = None) -> WarmUpPlan:
         """The same for all."""
         return self.effort.warm_up
 
     def start(self, config: TrialConfig, generator: random.Random, *, key: str = "") -> Starting:
-        """A worker that is opening `config`; of a runtime of the ladder's own, one that was told of it."""
-        if config.runtime not in RUNTIMES:
-            return Rig.start(self, config, generator, key=key)
+        """A worker that is opening `config`, or loading its library where it will open alone."""
         begin, artefact = time.monotonic(), self.given.get(key, self.model)
         worker = WorkerProcess(generator, own_pools=config.runtime == TORCH)
-        feeds = self.feeds[config.batch]
+        arguments = (config.runtime, config.options.provider if self.opens_alone else None)
         try:
-            worker.ask(Call(target="scripts.ladder.contestants:register"), timeout_s=self.timeout_s)
-            worker.send(Open(runtime=config.runtime, artefact=artefact, options=config.options, feeds=feeds))
+            worker.send(Call(target="scripts.ladder.contestants:wake", arguments=arguments))
+            if not self.opens_alone:
+                worker.receive(timeout_s=self.timeout_s)
+                worker.send(self._open(config, artefact))
         except BaseException:
             worker.close()
             raise
         size = artefact.stat().st_size
         return Starting(config=config, worker=worker, artefact=artefact, artefact_bytes=size, began_s=begin)
+
+    def _settle(self, starting: Starting) -> Opened:
+        if self.opens_alone:
+            starting.worker.receive(timeout_s=self.timeout_s)
+            starting.worker.send(self._open(starting.config, starting.artefact))
+        return Rig._settle(self, starting)
+
+    def _open(self, config: TrialConfig, artefact: Path) -> Open:
+        return Open(
+            runtime=config.runtime,
+            artefact=artefact,
+            options=config.options,
+            feeds=self.feeds[config.batch],
+            buckets=config.recipe.buckets,
+            inputs=self.facts.inputs,
+            outputs=self.facts.outputs,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +151,7 @@ def make_rig(
         tolerance=TOLERANCE,
         device=device,
         effort=effort,
+        opens_alone=device is not None and dict(facts.operators).get("Conv", 0) > FEW_CONVOLUTIONS,
     )
 
 

@@ -8,6 +8,7 @@ from infer_opt.config import Compilation, Provider, SessionOptions, TrialConfig
 from infer_opt.recipes import Recipe
 from infer_opt.rig import BASELINE, CLONE
 from infer_opt.runtimes import RUNTIMES as known  # noqa: N811  (a dict that is added to)
+from infer_opt.runtimes import open_runtime
 
 TENSORRT, TORCH = "tensorrt", "torch-module"
 # The runtimes that the ladder brings along: name -> (module, class). A worker is told of them before it opens one.
@@ -45,9 +46,14 @@ class Contestant:
         return TrialConfig(recipe=self.recipe, options=options, batch=batch, runtime=self.runtime)
 
 
-def register() -> None:
-    """Make the ladder's runtimes known in this process; called in a worker before it opens a session."""
+def wake(runtime: str, provider: Provider | None) -> None:
+    """Make the ladder's runtimes known in this process, and load one's library and device where `provider` is given.
+
+    Called in a worker before it opens a session. What does not work is said when it opens one.
+    """
     known.update(RUNTIMES)
+    if provider is not None:
+        open_runtime(runtime).why_not(provider)
 
 
 # Stock ONNX Runtime multiplies in TF32 on the GPUs that have it, and so does PyTorch here; the ceiling of float32

@@ -323,7 +323,8 @@ def _compiled(course: Course, key: str, limit_s: float) -> str | None:
     config = BY_NAME["torch-compile"].config(course.provider, rung["batch"])
     given = {"torch-compile": opened_file(course, rung, BY_NAME["torch-compile"])}
     try:
-        starting = replace(course.rigs[key], given=given).start(config, course.generator, key="torch-compile")
+        rig = replace(course.rigs[key], given=given, opens_alone=False)
+        starting = rig.start(config, course.generator, key="torch-compile")
         with starting.worker as worker:
             worker.receive(timeout_s=limit_s)
     except InferOptError as error:

@@ -31,6 +31,8 @@ def measure(provider: Provider, miniature: bool) -> dict[str, Any]:
             return {"reason": f"PyTorch measures ceilings on CUDA, and is not there ({error})"}
         return _with_numpy(TINY_SIZE if miniature else CPU_SIZE, TINY_BYTES if miniature else CPU_BYTES)
     if provider is Provider.CUDA:
+        if not torch.cuda.is_available():
+            return {"reason": f"PyTorch {torch.__version__} measures ceilings on CUDA, and finds no device"}
         return _with_torch(torch, "cuda", CUDA_SIZE, CUDA_BYTES)
     return _with_torch(torch, "cpu", TINY_SIZE if miniature else CPU_SIZE, TINY_BYTES if miniature else CPU_BYTES)
 

@@ -345,7 +345,8 @@ def _tune(course: Course, tier: Sequence[str]) -> None:
         begin = time.monotonic()
         try:
             course.bundles[key, name] = _tuned(course, rung)
-            rung["configurations"][name] = replace(course.bundles[key, name][0], batch=1).label
+            stock = BY_NAME[BASELINE].config(course.provider, rung["batch"])
+            rung["configurations"][name] = course.bundles[key, name][0].label_beside(stock)
         except InferOptError as error:
             rung["lost"][name] = error.what
         took_s = time.monotonic() - begin

@@ -27,12 +27,12 @@ from scripts.ladder.networks import (
 )
 from scripts.ladder.rungs import Rung, key_of
 
-from infer_opt.benchmarking import open_party
 from infer_opt.config import Provider, TrialConfig
 from infer_opt.errors import InferOptError
 from infer_opt.facts import MachineFacts
 from infer_opt.machine.packages import is_importable
 from infer_opt.monitors.nvml import NvmlMonitor
+from infer_opt.parties import open_party
 from infer_opt.request import Request
 from infer_opt.rig import BASELINE, CLONE
 from infer_opt.transforms.cache import ArtefactCache

@@ -21,7 +21,7 @@ from infer_opt.anomalies.growing import Growing
 from infer_opt.anomalies.wording import said, span, unit_of, when
 from infer_opt.readings.findings import Finding, FindingKind, Forecast, Severity
 from infer_opt.stats.charts import middle
-from infer_opt.stats.trends import Reach, Trend, time_to_reach, trend
+from infer_opt.stats.trends import Reach, Trend, beginning, time_to_reach, trend
 
 POINTS = 40
 SCALES_S = (1.0, 4.0, 15.0, 60.0, 240.0, 960.0)
@@ -34,6 +34,7 @@ STOPPED_SHARE = 0.25  # of the growth expected over the newest points: below, it
 STOPPED_POINTS = 15
 FELL_SHARE = 0.5  # of the growth given back: over at once
 SOON_S = 600.0
+FEWEST_DATED = 6  # points of growth alone that tell its slope
 LOST = 60  # values missing in a row
 RECORD = 0.02  # of the room left, above the highest before
 
@@ -161,7 +162,12 @@ class GrowthWatch:
         strength = found.z if scale else found.z * math.sqrt(found.points / found.effective_points)
         if strength < LEAST_Z[scale] or reach is None or (found.low <= 0.0 and scale):
             return None
-        finding = self._finding(at_s, times[0], gain, level + room, found, reach)
+        began = beginning(times, values)
+        if began and len(times) - began >= FEWEST_DATED:  # the level before it would flatten the slope
+            times, values = times[began:], values[began:]
+            found = trend(times, values)
+            reach = time_to_reach(found, level, level + room) or reach
+        finding = self._finding(at_s, times[0], values[-1] - values[0], level + room, found, reach)
         self._growth = _Growth(finding=finding, scale=scale, began=values[0], slope=found.slope, highest=level)
         return finding
 

@@ -13,6 +13,9 @@ TITLES = {
     "screen": "Screening",
     "race": "Racing",
     "confirm": "Confirming",
+    "look": "Looking at nodes",
+    "ceilings": "Machine ceilings",
+    "profile": "Timing nodes",
     "bundle": "Writing the bundle",
 }
 

@@ -82,6 +82,32 @@ def trend(times_s: Sequence[float], values: Sequence[float], *, confidence: floa
     return Trend(slope=slope, low=low, high=high, z=z, rising=rising, points=count, effective_points=effective)
 
 
+def beginning(times_s: Sequence[float], values: Sequence[float]) -> int:
+    """The position of the point at which a level ends and growth begins; 0 where it grows from the first on.
+
+    Of all broken lines, level up to a point and straight from there, that with the smallest sum of squares; four points
+    at least are left of the growth.
+
+    Raises:
+        EvidenceError: fewer than four points, or not as many times as values.
+    """
+    count = len(values)
+    if count < FEWEST_POINTS or len(times_s) != count:
+        raise EvidenceError(f"a trend needs {FEWEST_POINTS} points or more, got {len(times_s)} times, {count} values")
+    return min(range(count - FEWEST_POINTS + 1), key=lambda at: _misfit(times_s, values, at))
+
+
+def _misfit(times_s: Sequence[float], values: Sequence[float], at: int) -> float:
+    """What is left, in squares, beside a level up to `at` and a straight line from there."""
+    grown = [max(0.0, time_s - times_s[at]) for time_s in times_s]
+    centre_x, centre_y = sum(grown) / len(grown), sum(values) / len(values)
+    xs, ys = [x - centre_x for x in grown], [y - centre_y for y in values]
+    slope = sum(map(mul, xs, ys)) / sum(map(mul, xs, xs))
+    left = [y - slope * x for x, y in zip(xs, ys, strict=True)]
+    squares: float = sum(map(mul, left, left))
+    return squares
+
+
 def time_to_reach(found: Trend, level: float, bound: float) -> Reach | None:
     """When a series that is at `level` now reaches `bound`; None when it does not move towards it.
 

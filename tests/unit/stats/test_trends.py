@@ -4,7 +4,7 @@ import random
 import pytest
 
 from infer_opt.errors import ConfigError, EvidenceError
-from infer_opt.stats.trends import Reach, Trend, time_to_reach, trend
+from infer_opt.stats.trends import Reach, Trend, beginning, time_to_reach, trend
 
 TIMES = [float(second) for second in range(40)]
 
@@ -113,6 +113,24 @@ def test_a_trend_needs_four_points_in_order(times: list[float], values: list[flo
 def test_confidence_lies_between_nothing_and_certainty() -> None:
     with pytest.raises(ConfigError):
         trend(TIMES, TIMES, confidence=1.0)
+
+
+@pytest.mark.parametrize("at", [0, 7, 25])
+def test_growth_after_a_level_is_dated_to_where_it_began(at: int) -> None:
+    generator = random.Random(at)
+    times = [float(second) for second in range(40)]
+    values = [100.0 + 5.0 * max(0.0, time_s - at) + generator.gauss(0.0, 1.0) for time_s in times]
+
+    assert beginning(times, values) == pytest.approx(at, abs=1)
+
+
+def test_growth_from_the_first_point_on_begins_there() -> None:
+    assert beginning([0.0, 1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0, 5.0]) == 0
+
+
+def test_a_beginning_needs_four_points() -> None:
+    with pytest.raises(EvidenceError, match="4 points"):
+        beginning([0.0, 1.0, 2.0], [1.0, 2.0, 3.0])
 
 
 def test_a_bound_is_reached_when_the_slope_says_so() -> None:

@@ -194,7 +194,9 @@ def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmar
     return Benchmark(
         subject=str(subject.path),
         reference=None,
-        trial=replace(base.result, config=subject.config, readings=readings),
+        trial=replace(
+            base.result, config=subject.config, readings=readings, blocks=tuple(one for kept in blocks for one in kept)
+        ),
         reference_trial=None,
         comparison=None,
         parity=None,

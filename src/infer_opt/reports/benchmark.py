@@ -1,6 +1,6 @@
 """What `bench` found: one configuration, or a paired comparison of two."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
@@ -62,7 +62,7 @@ def render(benchmark: Benchmark, format: Format | str = Format.TABLE) -> str:  #
         return to_json(benchmark_document(benchmark))
     if format not in (Format.TABLE, Format.MARKDOWN):
         raise ConfigError(f"a benchmark cannot be written as {format}", hint="--format table, markdown or json")
-    answer = _answer(benchmark)
+    answer = answer_lines(benchmark)
     cautions = [f"- {caution}" for caution in sentences.other_cautions(benchmark.notes)]
     if format == Format.MARKDOWN:
         page = [*answer, *_shapes(benchmark, "pipe"), _readings(benchmark, "pipe"), "\n".join(cautions)]
@@ -78,7 +78,8 @@ def render(benchmark: Benchmark, format: Format | str = Format.TABLE) -> str:  #
     return "\n\n".join(part for part in parts if part)
 
 
-def _answer(benchmark: Benchmark) -> list[str]:
+def answer_lines(benchmark: Benchmark) -> list[str]:
+    """What was found, sentence by sentence, the answer first."""
     lines = sentences.fallback_notes(benchmark.notes)
     if benchmark.claim is not None:
         word = {True: "holds here", False: "does NOT hold here", None: "cannot be told true or false here"}
@@ -118,16 +119,25 @@ def _verdict(benchmark: Benchmark, comparison: Comparison) -> str:
     )
 
 
-def _readings(benchmark: Benchmark, layout: str) -> str:
-    names: list[str] = [benchmark.subject]
-    trials: list[TrialResult] = [benchmark.trial]
+def measured(benchmark: Benchmark) -> list[tuple[str, TrialResult]]:
+    """Who was measured, by name: the subject, and what it was compared with."""
+    found = [(benchmark.subject, benchmark.trial)]
     if benchmark.reference_trial is not None:
-        names.append(benchmark.reference or "reference")
-        trials.append(benchmark.reference_trial)
+        found.append((benchmark.reference or "reference", benchmark.reference_trial))
+    return found
+
+
+def reading_lines(trials: Sequence[TrialResult]) -> list[list[str]]:
+    """A line for each reading: its name, and what it is of each trial."""
+    return [[name, *(show(trial.readings) for trial in trials)] for name, show in _LINES.items()]
+
+
+def _readings(benchmark: Benchmark, layout: str) -> str:
+    found = measured(benchmark)
+    trials = [trial for _, trial in found]
     shown = [trial.config.label if layout == "pipe" else broken(trial.config.label, 40) for trial in trials]
-    lines = [["configuration", *shown]]
-    lines += [[name, *(show(trial.readings) for trial in trials)] for name, show in _LINES.items()]
-    headings = ["", *(sentences.one_line(name) for name in names)]
+    lines = [["configuration", *shown], *reading_lines(trials)]
+    headings = ["", *(sentences.one_line(name) for name, _ in found)]
     return tabulate(lines, headings, tablefmt=layout, disable_numparse=True)
 
 

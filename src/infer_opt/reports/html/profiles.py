@@ -1,0 +1,224 @@
+"""A profile as the sections of a page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from infer_opt.profiles.diagnoses import Diagnosis
+from infer_opt.profiles.documents import to_document
+from infer_opt.profiles.nodes import DeviceActivity, NodeTimes
+from infer_opt.profiles.profile import Profile
+from infer_opt.reports import sentences
+from infer_opt.reports.html import groups, memories, rooflines, surroundings
+from infer_opt.reports.html.layout import Cell, Download, Fact, Section, Table, items, pairs, paragraphs
+from infer_opt.reports.html.markup import Markup, element, joined
+from infer_opt.reports.html.page import Page
+from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, size
+
+_MOST_NODES = 600  # rows of the table of nodes
+_MOST_RUNS = 60_000  # raw times of nodes that a page carries along
+_NODES_NAMED = 3
+
+_HOW = (
+    "The model ran in fresh processes, with the runtime's profiler and without it in turn. Times of nodes are medians a "
+    "call, with intervals over processes; shares are of the sum over all nodes. Memory of activations is computed from "
+    "the executed graph and the shapes that were seen."
+)
+
+
+def page(profile: Profile) -> Page:
+    """The whole page of a profile: where the time goes first, then why, then what would help."""
+    found = [
+        _diagnoses(profile),
+        Section(identity="time", title="Where the time goes", parts=(groups.figure(profile),)) if profile.nodes else None,
+        _roofline(profile),
+        _nodes(profile) if profile.nodes else None,
+        _memory(profile),
+        _first(profile),
+        None if profile.device is None else _device(profile.device),
+        surroundings.section(profile.machine, profile.model),
+        surroundings.cautions(profile.notes),
+        Section(identity="measurement", title="How it was measured", parts=(_how(profile),)),
+    ]
+    return Page(
+        kind="Profile",
+        title=profile.subject,
+        headline=headline(profile),
+        alerts=tuple(sentences.fallback_notes(profile.notes)),
+        lines=tuple(_lines(profile)),
+        facts=tuple(_facts(profile)),
+        sections=tuple(section for section in found if section is not None),
+        downloads=tuple(_downloads(profile)),
+    )
+
+
+def headline(profile: Profile) -> str:
+    """What a call takes, where most of it goes, and how far that is from what the machine can do."""
+    by_kind: dict[str, float] = {}
+    for one in profile.nodes:
+        by_kind[one.node.kind] = by_kind.get(one.node.kind, 0.0) + one.share
+    words = f"A call takes {duration(profile.call.latency.value)}"
+    if by_kind:
+        kind, share = max(by_kind.items(), key=lambda pair: pair[1])
+        words += f", {percent(share)} of its nodes' time in {sentences.one_line(kind)}"
+    if profile.roofline is not None and profile.roofline.floor_ns:
+        words += f"; its floor on this machine is {duration(profile.roofline.floor_ns)}"
+    return words + "."
+
+
+def _lines(profile: Profile) -> list[str]:
+    latency = profile.call.latency
+    found = [
+        f"Median {duration(latency.value)} [{duration(latency.low)} to {duration(latency.high)}] over "
+        f"{profile.processes} fresh processes; {profile.config.label}, {profile.config.runtime} "
+        f"{profile.runtime_version}, on {sentences.machine_sentence(profile.machine)}."
+    ]
+    return found + ([] if profile.call.unaccounted is None else [sentences.one_line(profile.call.unaccounted)])
+
+
+def _facts(profile: Profile) -> list[Fact]:
+    call, memory = profile.call, profile.memory
+    found = [
+        Fact(
+            value=duration(call.latency.value),
+            name="median of a call",
+            detail=f"{duration(call.latency.low)} to {duration(call.latency.high)}",
+        )
+    ]
+    if profile.roofline is not None and profile.roofline.floor_ns:
+        over = number(call.latency.value / profile.roofline.floor_ns)
+        found.append(Fact(value=f"{over}x", name="its floor", detail=duration(profile.roofline.floor_ns)))
+    found.append(Fact(value=duration(call.first_ns), name="first call", detail=f"after opening: {duration(call.open_ns)}"))
+    if memory.alive_bytes:
+        peak = size(memory.alive_bytes[memory.peak_index])
+        found.append(Fact(value=peak, name="activations at the peak", detail=f"weights {size(memory.weight_bytes)}"))
+    executed = f"of {sum(count for _, count in profile.model.operators):,} in the model"
+    found.append(Fact(value=f"{len(profile.nodes):,}", name="nodes executed", detail=executed))
+    return found
+
+
+def _diagnoses(profile: Profile) -> Section:
+    ranked = sorted(profile.diagnoses, key=lambda one: -(one.gain_ns or 0.0))
+    if not ranked:
+        words = paragraphs(["No rule found anything that would help."])
+        return Section(identity="diagnoses", title="What would help", parts=(words,))
+    cards = items([_diagnosis(one, profile.call.latency.value) for one in ranked], ordered=True, class_="diagnoses")
+    return Section(
+        identity="diagnoses",
+        title="What would help",
+        parts=(cards,),
+        lead="The largest gain first. A gain is about how much of a call it could save at the most.",
+    )
+
+
+def _diagnosis(found: Diagnosis, call_ns: float) -> Markup:
+    gain = "" if found.gain_ns is None else f"up to {duration(found.gain_ns)}, {percent(found.gain_ns / call_ns)} of a call"
+    named = ", ".join(sentences.one_line(name) for name in found.nodes[:_NODES_NAMED])
+    rest = len(found.nodes) - _NODES_NAMED
+    nodes = f"Nodes: {named}{f' and {rest} more' * (rest > 0)}." if named else None
+    return joined(
+        (
+            element("h3", found.what),
+            element("p", element("span", found.cause.value, class_="tag"), element("span", gain, class_="gain")),
+            element("p", element("strong", found.action)),
+            element("p", "; ".join(found.evidence) + ".", class_="evidence") if found.evidence else None,
+            element("p", nodes, class_="evidence") if nodes else None,
+        )
+    )
+
+
+def _roofline(profile: Profile) -> Section | None:
+    figure = rooflines.figure(profile)
+    return None if figure is None else Section(identity="floors", title="Roofline", parts=(figure,))
+
+
+def _nodes(profile: Profile) -> Section:
+    ranked = sorted(enumerate(profile.nodes), key=lambda pair: -pair[1].time.value)
+    shown = ranked[:_MOST_NODES]
+    table = Table(
+        caption="Nodes as they are executed, the longest first",
+        headings=("node", "operator", "order", "time a call", "from", "to", "share", "executions", "module"),
+        rows=tuple(_node(place, one) for place, one in shown),
+        texts=frozenset({0, 1, 8}),
+        filtered=True,
+    )
+    left = len(ranked) - len(shown)
+    return Section(
+        identity="nodes",
+        title="All nodes",
+        parts=(table,),
+        lead=f"The {left:,} shortest nodes are in the JSON alone." if left else "",
+    )
+
+
+def _node(place: int, one: NodeTimes) -> tuple[str | Cell, ...]:
+    return (
+        sentences.one_line(one.node.name) or "(no name)",
+        one.node.kind,
+        str(place + 1),
+        *(Cell(text=duration(value), order=value) for value in (one.time.value, one.time.low, one.time.high)),
+        Cell(text=percent(one.share), order=one.share),
+        number(one.executions),
+        sentences.one_line(one.node.module) or NOT_KNOWN,
+    )
+
+
+def _memory(profile: Profile) -> Section | None:
+    figure = memories.course(profile)
+    return None if figure is None else Section(identity="memory", title="Memory", parts=(figure,))
+
+
+def _first(profile: Profile) -> Section | None:
+    figure = memories.first_call(profile)
+    return None if figure is None else Section(identity="first", title="The first call", parts=(figure,))
+
+
+def _device(found: DeviceActivity) -> Section:
+    facts = pairs(
+        [
+            ("kernels a call", number(found.launches)),
+            ("kernels ran", duration(found.busy_ns)),
+            ("gaps between them", duration(found.gaps_ns)),
+            ("first to last kernel", duration(found.span_ns)),
+        ]
+    )
+    copies = Table(
+        caption="Copies between host and device, a call",
+        headings=("copy", "how many", "size", "time"),
+        rows=tuple(
+            (sentences.one_line(name), str(count), size(moved), Cell(text=duration(time), order=time))
+            for name, count, moved, time in found.copies
+        ),
+    )
+    return Section(identity="device", title="The GPU in a call", parts=(facts, *([copies] if found.copies else [])))
+
+
+def _how(profile: Profile) -> Markup:
+    call = profile.call
+    return paragraphs(
+        [
+            _HOW,
+            f"{profile.processes} processes. A call takes {duration(call.latency.value)} without the profiler and "
+            f"{duration(call.profiled.value)} with it; its nodes add up to {duration(call.nodes_ns)}.",
+        ]
+    )
+
+
+def _downloads(profile: Profile) -> list[Download]:
+    document, is_whole = _document(profile)
+    words = "Everything (JSON)" if is_whole else "Without raw times of nodes (JSON)"
+    found = [Download(file="profile.json", words=words, kind="json", content=document)]
+    if profile.trace:
+        trace = list(profile.trace) if len(profile.trace) <= _MOST_RUNS // 10 else None
+        if trace is not None:
+            found.append(Download(file="trace.json", words="One call, for Perfetto (JSON)", kind="json", content=trace))
+    return found
+
+
+def _document(profile: Profile) -> tuple[Mapping[str, Any], bool]:
+    """The profile as JSON values, and whether nothing is left out of it but the trace, which is a file of its own."""
+    document = to_document(profile)
+    body = {**document["profile"], "trace": []}
+    if sum(len(runs) for one in profile.nodes for runs in one.raw_ns) <= _MOST_RUNS:
+        return {**document, "profile": body}, True
+    body["nodes"] = [{**one, "raw_ns": []} for one in body["nodes"]]
+    return {**document, "profile": body}, False

@@ -34,6 +34,11 @@ class Ended:
     err: str
 
     @property
+    def complaints(self) -> str:
+        """Standard error without what every command says at its end: where its result is kept."""
+        return "".join(line for line in self.err.splitlines(keepends=True) if not line.startswith("Kept as "))
+
+    @property
     def document(self) -> dict[str, Any]:
         """The JSON on standard output."""
         document: dict[str, Any] = json.loads(self.out)

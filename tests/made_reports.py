@@ -47,7 +47,7 @@ QUANTISED, ONE_THREAD, NO_SPIN, FIXED = -0.62, 0.35, -0.06, -0.09
 def runs(median_ms: float, count: int, generator: random.Random) -> tuple[int, ...]:
     """Times in ns with a tail to the right, as a busy machine gives them."""
     return tuple(
-        round(median_ms * MS * math.exp(abs(generator.gauss(0, 0.03)) + (generator.random() < 0.02) * 0.5))
+        round(median_ms * MS * math.exp(generator.gauss(0, 0.02) + (generator.random() < 0.02) * 0.5))
         for _ in range(count)
     )
 
@@ -83,13 +83,12 @@ def made_tuning(*, path: str = "minilm.onnx", blocks: int = 6) -> Tuning:
         for options in OPTIONS:
             config = TrialConfig(recipe=recipe, options=options)
             is_stock = config == TrialConfig()
-            trials.append(
-                made_trial(config, generator, is_stock=is_stock, blocks=80 if is_stock else blocks)
-            )
+            trials.append(made_trial(config, generator, is_stock=is_stock, blocks=80 if is_stock else blocks))
     results = [trial for trial in trials if isinstance(trial, TrialResult)]
     winner = min(results, key=lambda trial: trial.log_ratio)
     won = replace(
-        winner, blocks=tuple(Block(latency_ns=runs(STOCK_MS * math.exp(winner.log_ratio), 40, generator)) for _ in range(80))
+        winner,
+        blocks=tuple(Block(latency_ns=runs(STOCK_MS * math.exp(winner.log_ratio), 40, generator)) for _ in range(80)),
     )
     speedup = math.exp(-winner.log_ratio)
     found = comparison(winner.config, Verdict.FASTER, (speedup, speedup * 0.985, speedup * 1.015))

@@ -361,7 +361,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """Everything that a tuning found out."""
+    """Everything that a tuning found out. `kept_as` is what the store calls it; None where it was not finished."""
 
     verdict: TuningVerdict
     reason: str
@@ -380,6 +380,7 @@ class Tuning:
     settings: Mapping[str, Any]
     frontiers: tuple[Frontier, ...] = ()
     plan: Plan | None = None
+    kept_as: str | None = None
 
 
 class Severity(StrEnum):

@@ -30,11 +30,11 @@ from infer_opt.setting_up import Setup, cache_folder, scratch_folder, set_up
 from infer_opt.stats.confirm import DEFAULT_ROUNDS, LOOKS
 from infer_opt.stats.levels import quiet_level
 from infer_opt.store.database import Store
+from infer_opt.store.phases import CONFIRM, PRECISION, RACE, SCREEN, STOCK
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import Stock, run_stock
 from infer_opt.workers.process import WorkerError
 
-SCREEN, STOCK, PRECISION, RACE, CONFIRM = "screen", "stock", "precision", "race", "confirm"  # phases in the store
 SCREEN_SHARE = 0.55  # of the budget at most: an unconfirmed winner is worth nothing
 LEAST_RACE = 10  # rounds
 SLACK = 1.25  # by which epochs take longer than planned, or the fourth finds no time and nothing is proven
@@ -102,6 +102,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         concluding.write_bundle(setup, tuning, errand.out, keep_default=errand.keep_default)
         if not budget.was_interrupted:
             store.finish(notebook.id, tuning_document(tuning))
+            tuning = replace(tuning, kept_as=notebook.id)
         cache.prune(CACHE_BYTES)
         return tuning
 

@@ -84,7 +84,7 @@ def test_models_of_every_kind_tune_to_a_bundle_that_gives_their_outputs(
 
     ended = tuned(home, model)
 
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, "")
     assert ended.document["verdict"] == "no-faster"
     assert [trial["failure"] for trial in ended.document["trials"]] == [None, None]
     assert "synthetic-inputs" in cautions(ended.document)
@@ -143,7 +143,7 @@ def test_throughput_without_a_batch_climbs_and_puts_what_it_saw_into_the_plan(ho
 
     ended = tuned(home, model, "--objective", "throughput", "--max-p99", "5s", "--preset", home.preset(trials=1))
 
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, "")
     document, plan = ended.document, json.loads((home.folder / "mlp-tuned" / "bundle.json").read_text())["plan"]
     configs = [trial["config"] for trial in document["trials"]]
     assert configs[0]["batch"] == 1 or document["baseline"]["config"]["batch"] == 1
@@ -216,7 +216,7 @@ def test_force_replaces_a_bundle_and_leaves_nothing_of_it(home: Home, proven_bun
 def test_a_winner_is_proven_in_fresh_processes_and_handed_back(proven: Proven) -> None:
     document = proven.ended.document
 
-    assert (proven.ended.code, proven.ended.err) == (0, "")
+    assert (proven.ended.code, proven.ended.complaints) == (0, "")
     assert document["verdict"] == "faster"
     assert document["winner"]["config"]["recipe"]["fixed_shapes"]
     assert document["speedup"]["low"] > 5

@@ -6,8 +6,10 @@ never written again: they show that databases of users can still be opened.
 
 import sys
 
+from golden.tunings import FASTER
 from infer_opt.config import Provider, SessionOptions, Spin, TrialConfig
 from infer_opt.recipes import Calibration, GraphLevel, Quantisation, Recipe, WeightType
+from infer_opt.reports.documents import tuning_document
 from infer_opt.results import (
     Block,
     Caution,
@@ -22,8 +24,6 @@ from infer_opt.results import (
     TrialFailure,
     TrialResult,
 )
-from golden.tunings import FASTER
-from infer_opt.reports.documents import tuning_document
 from infer_opt.store.database import Store
 
 READINGS = Readings(

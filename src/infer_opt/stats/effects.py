@@ -16,12 +16,11 @@ _ESTIMABLE = 1e-8  # what rounding leaves of a zero
 class Effect:
     """What one level of a knob adds to the value, against the knob's reference level.
 
-    `trials` have that level. `estimate` is None where the level always came along with others, so that their effects
-    cannot be told apart.
+    `levels` are (knob, level): several where they always came together, and have one effect. `trials` have them.
+    `estimate` is None where the effect cannot be told from those of others.
     """
 
-    knob: str
-    level: str
+    levels: tuple[tuple[str, str], ...]
     trials: int
     estimate: Estimate | None
 
@@ -57,27 +56,33 @@ def main_effects(
     a level's effect is estimable where it lies in the row space of the design matrix (Searle 1971).
     """
     sample = as_sample(values)
-    levels = [
-        (knob, level)
-        for knob, stock in reference.items()
-        for level in dict.fromkeys(one[knob] for one in settings)
-        if level != stock
-    ]
-    counts = [sum(one[knob] == level for one in settings) for knob, level in levels]
-    design = np.array([[1.0, *(float(one[knob] == level) for knob, level in levels)] for one in settings])
+    columns = _columns(settings, reference)
+    design = np.column_stack([np.ones(sample.size), *(np.array(column, dtype=np.float64) for column in columns)])
     found, errors, estimable, freedom = _least_squares(design, sample)
     noise = float(np.sqrt(np.sum((sample - design @ found) ** 2) / freedom)) if freedom > 0 else None
     reach = math.inf if noise is None else student_t((1.0 + confidence) / 2.0, freedom) * noise
     effects = tuple(
         Effect(
-            knob=knob,
-            level=level,
-            trials=count,
+            levels=levels,
+            trials=sum(column),
             estimate=_interval(found[place], reach * errors[place], confidence) if estimable[place] else None,
         )
-        for place, ((knob, level), count) in enumerate(zip(levels, counts, strict=True), start=1)
+        for place, (column, levels) in enumerate(columns.items(), start=1)
     )
     return Effects(effects=effects, trials=sample.size, explained=_explained(sample, noise, freedom), noise=noise)
+
+
+def _columns(
+    settings: Sequence[Mapping[str, str]], reference: Mapping[str, str]
+) -> dict[tuple[bool, ...], tuple[tuple[str, str], ...]]:
+    """Which values have a level, of all levels but the reference's; levels that came together share a column."""
+    found: dict[tuple[bool, ...], tuple[tuple[str, str], ...]] = {}
+    for knob, stock in reference.items():
+        for level in dict.fromkeys(one[knob] for one in settings):
+            if level != stock:
+                column = tuple(one[knob] == level for one in settings)
+                found[column] = (*found.get(column, ()), (knob, level))
+    return found
 
 
 def _least_squares(design: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray, list[bool], int]:

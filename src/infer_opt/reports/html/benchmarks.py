@@ -11,8 +11,8 @@ from infer_opt.results import Benchmark
 
 _HOW_PAIRED = (
     "Both were started in fresh processes, epoch after epoch, beside a second copy of the reference, and ran in rounds "
-    "that take turns: whatever slows the machine slows both. What the two copies of the reference differ by is the noise "
-    "floor, and a verdict must clear it."
+    "that take turns: whatever slows the machine slows both. What the two copies of the reference differ by is the "
+    "noise floor, and a verdict must clear it."
 )
 _HOW_ALONE = (
     "It was started in one fresh process after another: the process is what replicates, for runs within one share its "

@@ -30,7 +30,7 @@ _GROUPINGS: dict[str, Callable[[NodeTimes], str]] = {
 
 
 def figure(profile: Profile) -> Figure:
-    """Bars of time a call, of one grouping at a time; where the floor is known, a mark says how short a bar could be."""
+    """Bars of time a call, of one grouping at a time; where floors are known, a mark says how short a bar could be."""
     floors = _floors(profile)
     unit, scale = time_unit([profile.call.latency.value])
     grouped = {name: _rows(profile.nodes, key, floors) for name, key in _GROUPINGS.items()}
@@ -61,9 +61,7 @@ def _floors(profile: Profile) -> tuple[float, ...]:
     return tuple(one.floor_ns for one in roofline.nodes)
 
 
-def _rows(
-    nodes: Sequence[NodeTimes], key: Callable[[NodeTimes], str], floors: Sequence[float]
-) -> list[dict[str, Any]]:
+def _rows(nodes: Sequence[NodeTimes], key: Callable[[NodeTimes], str], floors: Sequence[float]) -> list[dict[str, Any]]:
     """The groups, the longest first."""
     found: dict[str, dict[str, Any]] = {}
     for place, one in enumerate(nodes):

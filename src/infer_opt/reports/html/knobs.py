@@ -1,10 +1,11 @@
-"""What each knob did, over all trials that ran: an additive model of ln(time), level by level."""
+"""What each knob did, over all trials that ran: an additive model of ln(ratio to stock), level by level."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from infer_opt.config import TrialConfig
-from infer_opt.recipes import Quantisation
+from infer_opt.recipes import Recipe
 from infer_opt.reports.html.layout import Cell, Figure, Table
 from infer_opt.reports.quantities import NOT_KNOWN, percent, ratio
 from infer_opt.reports.sentences import one_line
@@ -27,7 +28,7 @@ def levels(config: TrialConfig) -> dict[str, str]:
         "fixed shapes": _yes(recipe.fixed_shapes),
         "rewritten by": _or_none(recipe.rewrite),
         "fused for": _or_none(recipe.fuse),
-        **_precision(recipe.quantise, fp16=recipe.fp16, bf16=options.bf16),
+        **_precision(recipe, bf16=options.bf16),
         "saved graph": _or_none(recipe.saved_level),
         "padded": ", ".join(f"{name} to {'/'.join(map(str, sizes))}" for name, sizes in recipe.buckets) or "no",
         "provider": options.provider.value,
@@ -50,7 +51,7 @@ def levels(config: TrialConfig) -> dict[str, str]:
 
 
 def effects(baseline: TrialConfig, trials: Sequence[TrialResult]) -> Effects | None:
-    """What each level that was tried does to ln(time / stock's time); None where too few trials ran to say."""
+    """What each level that was tried does to ln(ratio to stock); None where too few trials ran to say."""
     ran = [trial for trial in trials if math.isfinite(trial.log_ratio)]
     if len(ran) < _FEWEST:
         return None
@@ -70,13 +71,13 @@ def figure(found: Effects, *, gain: str) -> Figure:
     return Figure(
         identity="knob-effects",
         kind="effects",
-        title="What each setting is worth, all others allowed for",
+        title="Effect of each level, all others allowed for",
         summary=_summary(found, told, gain),
         data={
             "axis": f"times, {gain}",
             "rows": [
                 {
-                    "name": f"{one.knob}: {one.level}",
+                    "name": _name(one),
                     "trials": one.trials,
                     "value": math.exp(-one.estimate.value),
                     "low": max(_LOW, math.exp(-one.estimate.high)),
@@ -95,32 +96,28 @@ def figure(found: Effects, *, gain: str) -> Figure:
     )
 
 
-def _precision(quantise: Quantisation | None, *, fp16: bool, bf16: bool) -> dict[str, str]:
-    plain = "fp16" if fp16 else "bf16" if bf16 else "float"
-    if quantise is None:
-        return {"precision": plain, "calibration": "none", "per channel": "no", "7-bit weights": "no",
-                "unsigned weights": "no", "smoothed": "no", "layers in float": "none"}  # fmt: skip
-    names = {"weights": "weights alone", "static": "int8 static", "dynamic": "int8 dynamic"}
-    weights = quantise.weight_only
+def _precision(recipe: Recipe, *, bf16: bool) -> dict[str, str]:
+    """The way to quantise as a whole: its own knobs apply to some ways alone, so their effects would not add up."""
+    plain = "fp16" if recipe.fp16 else "bf16" if bf16 else "float"
+    quantise = recipe.quantise
     return {
-        "precision": weights.label if weights is not None else names[quantise.kind],
-        "calibration": _or_none(quantise.calibration),
-        "per channel": _yes(quantise.per_channel),
-        "7-bit weights": _yes(quantise.reduce_range),
-        "unsigned weights": _yes(quantise.weight_type.value == "uint8"),
-        "smoothed": "no" if quantise.smooth is None else f"{quantise.smooth:g}",
-        "layers in float": "some" if quantise.floats else "none",
+        "precision": plain if quantise is None else replace(quantise, floats=()).label,
+        "layers in float": "some" if quantise is not None and quantise.floats else "as they come",
     }
+
+
+def _name(one: Effect) -> str:
+    return " + ".join(f"{knob}: {level}" for knob, level in one.levels)
 
 
 def _summary(found: Effects, told: Sequence[Effect], gain: str) -> str:
     clear = [one for one in told if one.estimate is not None and (one.estimate.high < 0 or one.estimate.low > 0)]
-    words = [f"An additive model of ln(time), by least squares over {found.trials} trials that ran"]
+    words = [f"An additive model of the logarithm, by least squares over {found.trials} trials that ran"]
     words[0] += "." if found.explained is None else f", explains {percent(found.explained)} of its variance."
     if clear and clear[0].estimate is not None and clear[0].estimate.high < 0:
         best = clear[0]
         words.append(
-            f"The most is won by {best.knob}: {best.level}, {ratio(_gain(best))} {gain}"
+            f"The most is won by {_name(best)}, {ratio(_gain(best))} {gain}"
             f" over {best.trials} trial{'s' * (best.trials != 1)}."
         )
     elif told:
@@ -132,10 +129,9 @@ def _summary(found: Effects, told: Sequence[Effect], gain: str) -> str:
 
 def _table(found: Effects) -> Table:
     return Table(
-        caption="Effect of each level on the time of a call, as a ratio to the stock level; above 1 is better",
-        headings=("knob", "level", "trials", "effect", "from", "to"),
-        rows=tuple((one.knob, one.level, str(one.trials), *_cells(one)) for one in found.effects),
-        texts=frozenset({0, 1}),
+        caption="Effect of each level as a ratio to the stock level; above 1 is better",
+        headings=("knob and level", "trials", "effect", "from", "to"),
+        rows=tuple((_name(one), str(one.trials), *_cells(one)) for one in found.effects),
     )
 
 

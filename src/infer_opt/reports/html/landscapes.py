@@ -31,7 +31,7 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
         )
     if len(parity) > 1:
         points = [_point(row, scale, max(_LEAST_LOSS, 1 - (row.parity_score or 0))) for row in parity]
-        axis = "1 − parity, by its logarithm: further down is nearer to stock"
+        axis = "1 − parity: lower is nearer to stock"
         found.append(
             _figure("pareto-parity", "Time against parity", parity, points, unit, axis, logarithmic=True, least=True)
         )

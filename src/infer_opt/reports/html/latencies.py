@@ -27,7 +27,10 @@ def distribution(found: Sequence[Named]) -> Figure | None:
         return None
     unit, scale = time_unit(trial.readings.quantile_ns(0.5) for _, trial in seen)
     curves = [_weighted(trial) for _, trial in seen]
-    low = min(curve[0][0] for curve in curves)
+    low = 0.98 * min(
+        min(curve[0][0], *(quantile.low_ns or curve[0][0] for quantile in trial.readings.quantiles))
+        for curve, (_, trial) in zip(curves, seen, strict=True)
+    )
     high = 1.1 * max(
         max(
             _value_at(curve, _TAIL),
@@ -56,8 +59,10 @@ def distribution(found: Sequence[Named]) -> Figure | None:
             ],
         },
         tables=(percentiles(seen),),
-        legend=tuple((f"{_mark(place, len(seen))}-line", name) for place, (name, _) in enumerate(seen))
-        + (("interval", "percentiles with their 95 % bands"),),
+        legend=(
+            *((f"{_mark(place, len(seen))}-line", name) for place, (name, _) in enumerate(seen)),
+            ("interval", "percentiles with their 95 % bands"),
+        ),
     )
 
 

@@ -18,7 +18,7 @@ def figure(plan: Plan) -> Figure | None:
         identity="load",
         kind="load",
         title=loads.TITLE,
-        summary=" ".join(loads.words(plan)),
+        summary=" ".join(line[:1].upper() + line[1:] for line in loads.words(plan)),
         data={
             "x_axis": f"median latency of a call, {unit}",
             "y_axis": "items a second",

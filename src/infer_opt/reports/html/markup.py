@@ -22,10 +22,11 @@ class Markup(str):
 
 
 def escaped(text: object) -> Markup:
-    """The text as HTML shows it literally; control characters are blanks."""
+    """The text as HTML shows it literally; control characters are blanks, and a number stays with its per cent sign."""
     if isinstance(text, Markup):
         return text
-    return Markup(escape("".join(char if char.isprintable() or char == "\n" else " " for char in str(text))))
+    printable = "".join(char if char.isprintable() or char == "\n" else " " for char in str(text))
+    return Markup(escape(printable.replace(" %", "\u00a0%")))
 
 
 def element(name: str, /, *children: object, **attributes: object) -> Markup:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import PurePath
 
@@ -160,11 +161,9 @@ def _downloads(found: Sequence[Download]) -> Markup | None:
 
 
 def _footer(page: Page) -> Markup:
-    from infer_opt import __version__
-
     return element(
         "footer",
-        element("p", f"Written by infer-opt {__version__}. This file is whole: it loads nothing and calls nobody."),
+        element("p", f"Written by infer-opt {version('infer-opt')}. This file is whole: it loads nothing and calls nobody."),
         element(
             "details",
             element("summary", "Charts by Observable Plot 0.6.17 and D3 7.9.2: their licences"),

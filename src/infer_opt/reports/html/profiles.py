@@ -19,8 +19,8 @@ _MOST_RUNS = 60_000  # raw times of nodes that a page carries along
 _NODES_NAMED = 3
 
 _HOW = (
-    "The model ran in fresh processes, with the runtime's profiler and without it in turn. Times of nodes are medians a "
-    "call, with intervals over processes; shares are of the sum over all nodes. Memory of activations is computed from "
+    "The model ran in fresh processes, with the runtime's profiler and without it in turn. Times of nodes are medians "
+    "a call, with intervals over processes; shares are of the sum over all nodes. Memory of activations is computed from "
     "the executed graph and the shapes that were seen."
 )
 
@@ -29,7 +29,9 @@ def page(profile: Profile) -> Page:
     """The whole page of a profile: where the time goes first, then why, then what would help."""
     found = [
         _diagnoses(profile),
-        Section(identity="time", title="Where the time goes", parts=(groups.figure(profile),)) if profile.nodes else None,
+        Section(identity="time", title="Where the time goes", parts=(groups.figure(profile),))
+        if profile.nodes
+        else None,
         _roofline(profile),
         _nodes(profile) if profile.nodes else None,
         _memory(profile),
@@ -87,7 +89,9 @@ def _facts(profile: Profile) -> list[Fact]:
     if profile.roofline is not None and profile.roofline.floor_ns:
         over = number(call.latency.value / profile.roofline.floor_ns)
         found.append(Fact(value=f"{over}x", name="its floor", detail=duration(profile.roofline.floor_ns)))
-    found.append(Fact(value=duration(call.first_ns), name="first call", detail=f"after opening: {duration(call.open_ns)}"))
+    found.append(
+        Fact(value=duration(call.first_ns), name="first call", detail=f"after opening: {duration(call.open_ns)}")
+    )
     if memory.alive_bytes:
         peak = size(memory.alive_bytes[memory.peak_index])
         found.append(Fact(value=peak, name="activations at the peak", detail=f"weights {size(memory.weight_bytes)}"))
@@ -111,7 +115,11 @@ def _diagnoses(profile: Profile) -> Section:
 
 
 def _diagnosis(found: Diagnosis, call_ns: float) -> Markup:
-    gain = "" if found.gain_ns is None else f"up to {duration(found.gain_ns)}, {percent(found.gain_ns / call_ns)} of a call"
+    gain = (
+        ""
+        if found.gain_ns is None
+        else f"up to {duration(found.gain_ns)}, {percent(found.gain_ns / call_ns)} of a call"
+    )
     named = ", ".join(sentences.one_line(name) for name in found.nodes[:_NODES_NAMED])
     rest = len(found.nodes) - _NODES_NAMED
     nodes = f"Nodes: {named}{f' and {rest} more' * (rest > 0)}." if named else None

@@ -27,9 +27,7 @@ def cautions(notes: Sequence[Note]) -> Section | None:
     found = [note for note in notes if note.caution is not Caution.FALLBACK]
     if not found:
         return None
-    lines = [
-        element("li", element("strong", note.caution.value), " ", sentences.one_line(note.text)) for note in found
-    ]
+    lines = [element("li", element("strong", note.caution.value), " ", sentences.one_line(note.text)) for note in found]
     return Section(identity="cautions", title="Cautions", parts=(element("ul", *lines, class_="cautions"),))
 
 

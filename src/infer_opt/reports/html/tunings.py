@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from infer_opt.reports import columns, sentences, shapes
 from infer_opt.reports.documents import tuning_document
 from infer_opt.reports.html import comparisons, knobs, landscapes, latencies, loads, precisions, surroundings
-from infer_opt.reports.html.layout import Cell, Download, Fact, Figure, Section, Table, items, pairs, paragraphs
+from infer_opt.reports.html.layout import Cell, Download, Fact, Figure, Section, Table, pairs, paragraphs
 from infer_opt.reports.html.markup import element, joined
 from infer_opt.reports.html.page import Page
 from infer_opt.reports.quantities import agreement, duration, ratio_and_interval, size
@@ -19,8 +19,8 @@ _HOW = (
     "Every configuration runs in a process of its own, beside stock, in rounds that take turns: whatever slows the "
     "machine slows both, and a ratio does not see it. The screen's numbers are first estimates; they choose what goes "
     "on, and claim nothing.",
-    "A claim comes from the confirmation alone: fresh processes, measured after the choice was made, with a second copy "
-    "of stock beside them. What the two copies of stock differ by is the noise floor, and a claim must clear it.",
+    "A claim comes from the confirmation alone: fresh processes, measured after the choice was made, with a second "
+    "copy of stock beside them. What the two copies of stock differ by is the noise floor, and a claim must clear it.",
 )
 
 
@@ -91,13 +91,13 @@ def _answer(tuning: Tuning) -> Section:
     stock, winner = tuning.baseline.config, tuning.winner
     changed = [(what, element("code", how)) for what, how in sentences.changes(winner.config, stock)]
     graph = [] if winner.changes is None else [("graph", sentences.graph_changes(winner.changes))]
-    title = "What to run: the winner, as it differs from stock" if changed else "What to run: the stock settings"
+    lead = "The winner, as it differs from stock:" if changed else "The stock settings."
     found = pairs([*changed, *graph, ("parity", sentences.parity_sentence(winner.parity))])
     code = None
     if tuning.bundle is not None:
         first, *rest = sentences.usage(tuning)
         code = element("pre", element("code", "\n".join([first, "", *rest])), tabindex="0", aria_label="How to use it")
-    return Section(identity="answer", title=title, parts=(joined((found, code)),))
+    return Section(identity="answer", title="What to run", parts=(joined((found, code)),), lead=lead)
 
 
 def _latency(tuning: Tuning) -> Section | None:
@@ -191,9 +191,8 @@ def _load(tuning: Tuning) -> Section | None:
 def _how(tuning: Tuning) -> Section:
     settings = [(name, element("code", surroundings.setting(value))) for name, value in tuning.settings.items()]
     asked = element("details", element("summary", "What was asked for"), pairs(settings)) if settings else None
-    how = paragraphs([*_HOW, sentences.search(tuning.search)])
-    pointer = items(["docs/measurement.md of infer-opt describes each step with its sources."])
-    return Section(identity="measurement", title="How it was measured", parts=(joined((how, pointer, asked)),))
+    how = paragraphs([*_HOW, "docs/measurement.md of infer-opt describes each step with its sources."])
+    return Section(identity="measurement", title="How it was measured", parts=(joined((how, asked)),))
 
 
 def _downloads(tuning: Tuning) -> list[Download]:

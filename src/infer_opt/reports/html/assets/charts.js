@@ -8,7 +8,7 @@ const charts = (() => {
   const NARROW = 560, LETTER = 6.6;
 
   const shortened = (text, room) => (text.length <= room ? text : `${text.slice(0, Math.max(1, room - 1)).trimEnd()}…`);
-  const plain = (value) => d3.format(".3~s")(value).replace("µ", "µ");
+  const plain = (value) => (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e3 ? d3.format(".3~r") : d3.format(".3~s"))(value);
   const times = (value) => `${d3.format(".3~r")(value)}x`;
   const plot = (width, options) =>
     Plot.plot({ width, marginTop: 24, marginRight: 18, marginBottom: 44, style: { background: "none" }, ...options });
@@ -23,6 +23,28 @@ const charts = (() => {
     const [low, high] = d3.extent(values);
     return [low / factor, high * factor];
   };
+
+  // Ticks of a logarithmic axis: round numbers where it is short, 1, 2 and 5 where it is longer, then powers of ten.
+  function ticksOf([low, high], most) {
+    if (high / low < 5) return d3.ticks(low, high, most);
+    const powers = d3.range(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1);
+    const inside = (values) => values.filter((value) => value >= low && value <= high);
+    const full = inside(powers.flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power)));
+    if (full.length <= most) return full;
+    const tens = inside(powers.map((power) => 10 ** power));
+    return tens.filter((_, place) => place % Math.ceil(tens.length / most) === 0);
+  }
+  // Such an axis with its grid. Plot drops labels of logarithmic ticks as it sees fit, so it is given each of them.
+  function logarithmic(side, domain, { label, text, most, axis = {} }) {
+    const ticks = ticksOf(domain, most);
+    const [grid, drawn] = side === "x" ? [Plot.gridX, Plot.axisX] : [Plot.gridY, Plot.axisY];
+    return {
+      scale: { type: "log", domain, axis: null },
+      marks: [grid(ticks), drawn(ticks, { label, text, tickFormat: null, ...axis })],
+    };
+  }
+  const small = (value) => (value >= 1e-3 || value === 0 ? d3.format("~g")(value) : d3.format(".1~e")(value));
+  const most = (width) => (width < NARROW ? 4 : 8);
 
   function distribution(data, width) {
     const inside = (value) => value >= data.low && value <= data.high;
@@ -39,11 +61,16 @@ const charts = (() => {
         Plot.text(seen.filter((q) => q.name !== "p95"), { x: "value", y: "share", text: "name", dx: 9, dy: 12, textAnchor: "start", fill: colour, stroke: PAPER, strokeWidth: 4 }),
       ];
     });
+    const domain = [data.low, data.high];
+    const label = `latency of a call, ${data.unit} →`;
+    const long = data.logarithmic ? logarithmic("x", domain, { label, text: plain, most: most(width) }) : { scale: { domain, label, ticks: most(width), grid: true }, marks: [] };
     return plot(width, {
       height: width < NARROW ? 300 : 360,
-      x: { type: data.logarithmic ? "log" : "linear", domain: [data.low, data.high], label: `latency of a call, ${data.unit} →`, tickFormat: data.logarithmic ? "~r" : undefined, ticks: width < NARROW ? 4 : 8, nice: false },
+      marginLeft: 48,
+      x: long.scale,
       y: { domain: [0, 1], percent: false, label: "↑ share of calls that take no longer", tickFormat: "~%", ticks: [0, 0.25, 0.5, 0.75, 0.9, 1], grid: true },
       marks: [
+        ...long.marks,
         ...marks,
         tip(flat.filter((d) => inside(d.x)), { x: "x", y: "y", title: (d) => `${d.name}\n${d3.format(".1%")(d.y)} of calls take at most ${plain(d.x)} ${data.unit}` }),
       ],
@@ -51,7 +78,7 @@ const charts = (() => {
   }
 
   function epochs(data, width) {
-    const most = d3.max(data.rows, (d) => d.epoch) ?? 1;
+    const last = d3.max(data.rows, (d) => d.epoch) ?? 1;
     const [name] = data.names;
     const known = [data.speedup.low, data.speedup.high, data.remeasure.low, data.remeasure.high].filter((v) => v !== null);
     const domain = spread([...data.rows.map((d) => d.value), ...known, 1 - data.margin, 1 + data.margin], 0.04);
@@ -59,11 +86,11 @@ const charts = (() => {
     const ends = data.speedup.low === null || data.speedup.high === null ? [] : [{ name, ...data.speedup }];
     const again = data.remeasure.low === null || data.remeasure.high === null ? [] : [data.remeasure.low, data.remeasure.high].map((value) => ({ name, value }));
     return plot(width, {
-      height: 90 + 2 * Math.max(70, most * 13),
+      height: 90 + 2 * Math.max(70, last * 13),
       marginLeft: 46,
       marginTop: 30,
-      x: { domain, label: `${data.axis} →`, grid: true, tickFormat: (v) => times(v), ticks: width < NARROW ? 4 : 8 },
-      y: { domain: [most + 0.7, 0.3], label: "epoch", ticks: d3.range(1, most + 1), tickFormat: "d", labelAnchor: "top" },
+      x: { domain, label: `${data.axis} →`, grid: true, tickFormat: (v) => times(v), ticks: most(width) },
+      y: { domain: [last + 0.7, 0.3], label: "epoch", ticks: d3.range(1, last + 1), tickFormat: "d", labelAnchor: "top" },
       fy: { domain: data.names, label: null, axis: null, padding: 0.16 },
       marks: [
         Plot.rectX(data.names.map((one) => ({ name: one })), { fy: label, x1: 1 / (1 + data.margin), x2: 1 + data.margin, fill: ZONE }),
@@ -89,14 +116,16 @@ const charts = (() => {
   function landscape(data, width) {
     const named = data.points.filter((d) => d.mark === "stock" || d.mark === "winner");
     const ys = data.points.map((d) => d.y);
+    const label = `↑ ${data.y_axis}`;
+    const loss = (v) => (v <= data.least ? `≤ ${small(v)}` : small(v));
+    const up = data.logarithmic ? logarithmic("y", spreadLog(ys, 2.5), { label, text: loss, most: 6 }) : { scale: { domain: spread(ys, 0.1), label, grid: true }, marks: [] };
     return plot(width, {
       height: width < NARROW ? 320 : 400,
       marginLeft: 56,
-      x: { domain: spread(data.points.map((d) => d.x), 0.06), label: `${data.x_axis} →`, grid: true, ticks: width < NARROW ? 4 : 8 },
-      y: data.logarithmic
-        ? { type: "log", domain: spreadLog(ys, 1.8), label: `↑ ${data.y_axis}`, grid: true, ticks: 6, tickFormat: (v) => (v <= data.least ? `≤ ${d3.format(".0e")(v)}` : d3.format("~g")(v)) }
-        : { domain: spread(ys, 0.08), label: `↑ ${data.y_axis}`, grid: true },
+      x: { domain: spread(data.points.map((d) => d.x), 0.06), label: `${data.x_axis} →`, grid: true, ticks: most(width) },
+      y: up.scale,
       marks: [
+        ...up.marks,
         ...Object.entries(kinds).map(([mark, style]) => Plot.dot(data.points.filter((d) => d.mark === mark), { x: "x", y: "y", ...style })),
         Plot.text(named, { x: "x", y: "y", text: "mark", dy: -16, fill: INK, fontWeight: 600, stroke: PAPER, strokeWidth: 4 }),
         tip(data.points, { x: "x", y: "y", title: (d) => `${d.name}\n${d.detail}` }),
@@ -133,9 +162,9 @@ const charts = (() => {
     const ends = data.rows.flatMap((d) => [d.low, d.high, d.value]);
     const domain = spreadLog([...ends.map((v) => Math.max(0.25, Math.min(8, v))), 1], 1.05);
     const held = (v) => Math.max(domain[0], Math.min(domain[1], v));
-    return rows(width, data.rows.map((d) => d.name), {
-      x: { type: "log", domain, label: `${data.axis} →`, grid: true, tickFormat: (v) => times(v), ticks: width < NARROW ? 4 : 8 },
-    }, (dy) => [
+    const long = logarithmic("x", domain, { label: `${data.axis} →`, text: times, most: most(width) });
+    return rows(width, data.rows.map((d) => d.name), { x: long.scale }, (dy) => [
+      ...long.marks,
       Plot.ruleX([1], { stroke: FAINT }),
       Plot.ruleY(data.rows, { y: "name", x1: (d) => held(d.low), x2: (d) => held(d.high), stroke: (d) => (clear(d) ? ACCENT : FAINT), strokeWidth: 4, strokeOpacity: 0.5, dy }),
       Plot.dot(data.rows, { y: "name", x: (d) => held(d.value), r: 5, fill: (d) => (clear(d) ? ACCENT : PAPER), stroke: (d) => (clear(d) ? PAPER : FAINT), strokeWidth: 1.5, dy }),
@@ -147,7 +176,7 @@ const charts = (() => {
     const found = data.groups[chosen].rows.map((d) => ({ ...d, time: d.time_ns / data.scale, floor: d.floor_ns === null ? null : d.floor_ns / data.scale }));
     const share = new Map(found.map((d) => [d.name, d3.format(".0%")(d.share)]));
     return rows(width, found.map((d) => d.name), {
-      x: { domain: [0, d3.max(found, (d) => Math.max(d.time, d.floor ?? 0)) || 1], label: `${data.axis} →`, grid: true, ticks: width < NARROW ? 4 : 8 },
+      x: { domain: [0, d3.max(found, (d) => Math.max(d.time, d.floor ?? 0)) || 1], label: `${data.axis} →`, grid: true, ticks: most(width) },
     }, (dy) => [
       Plot.barX(found, { y: "name", x: "time", fill: ACCENT, fillOpacity: 0.85, rx: 2, dy: dy / 2 }),
       Plot.tickX(found.filter((d) => d.floor !== null), { y: "name", x: "floor", stroke: INK, strokeWidth: 2, dy: dy / 2 }),
@@ -159,12 +188,14 @@ const charts = (() => {
     const style = { subject: { stroke: ACCENT, strokeWidth: 2.5 }, reference: { stroke: INK, strokeWidth: 2, strokeDasharray: "6 4" }, other: { stroke: FAINT, strokeWidth: 1.2, strokeOpacity: 0.8 } };
     const flat = data.series.flatMap((one) => one.points.map((d) => ({ ...d, name: one.name, mark: one.mark })));
     const colour = (d) => style[d.mark].stroke;
+    const long = logarithmic("x", spreadLog(flat.map((d) => d.x), 1.15), { label: `${data.x_axis} →`, text: plain, most: most(width) });
     return plot(width, {
       height: width < NARROW ? 320 : 400,
       marginLeft: 56,
-      x: { type: "log", domain: spreadLog(flat.map((d) => d.x), 1.15), label: `${data.x_axis} →`, grid: true, tickFormat: "~r", ticks: width < NARROW ? 4 : 8 },
+      x: long.scale,
       y: { domain: [0, d3.max(flat, (d) => d.y) * 1.08], label: `↑ ${data.y_axis}`, grid: true, tickFormat: "~s" },
       marks: [
+        ...long.marks,
         ...data.series.map((one) => Plot.line(one.points, { x: "x", y: "y", ...style[one.mark] })),
         Plot.dot(flat.filter((d) => !d.knee && !d.limit), { x: "x", y: "y", r: 4, fill: PAPER, stroke: colour, strokeWidth: 1.5 }),
         Plot.dot(flat.filter((d) => d.knee && !d.limit), { x: "x", y: "y", r: 8, symbol: "star", fill: colour, stroke: PAPER }),
@@ -179,7 +210,7 @@ const charts = (() => {
     return plot(width, {
       height: width < NARROW ? 280 : 320,
       marginLeft: 60,
-      x: { domain: spread(data.points.map((d) => d.x), 0.1), label: `${data.x_axis} →`, grid: true, ticks: width < NARROW ? 4 : 8 },
+      x: { domain: spread(data.points.map((d) => d.x), 0.1), label: `${data.x_axis} →`, grid: true, ticks: most(width) },
       y: { domain: spread(data.points.map((d) => d.y), 0.12), label: `↑ ${data.y_axis}`, grid: true },
       marks: [
         Plot.line(d3.sort(data.points, (d) => d.x), { x: "x", y: "y", stroke: RULE, strokeWidth: 1.5 }),
@@ -191,12 +222,14 @@ const charts = (() => {
   }
 
   function layers(data, width) {
+    const up = logarithmic("y", spreadLog(data.points.map((d) => d.y), 2), { label: `↑ ${data.y_axis}`, text: small, most: 6 });
     return plot(width, {
       height: width < NARROW ? 300 : 360,
       marginLeft: 60,
-      x: { domain: spread([0, ...data.points.map((d) => d.x)], 0.06), label: `${data.x_axis} →`, grid: true, ticks: width < NARROW ? 4 : 8 },
-      y: { type: "log", domain: spreadLog(data.points.map((d) => d.y), 2), label: `↑ ${data.y_axis}`, grid: true, ticks: 5, tickFormat: "~g" },
+      x: { domain: spread([0, ...data.points.map((d) => d.x)], 0.06), label: `${data.x_axis} →`, grid: true, ticks: most(width) },
+      y: up.scale,
       marks: [
+        ...up.marks,
         Plot.ruleX([0], { stroke: FAINT }),
         Plot.dot(data.points, { x: "x", y: "y", r: 5, fill: (d) => (d.kept ? PAPER : ACCENT), stroke: (d) => (d.kept ? FAINT : PAPER), strokeWidth: 1.5 }),
         tip(data.points, { x: "x", y: "y", title: (d) => `${d.name}\nsaves ${plain(d.x)} µs, moves the outputs by ${d3.format(".2~g")(d.y)}` }),
@@ -215,14 +248,18 @@ const charts = (() => {
     });
     const fastest = d3.max(data.bandwidths, (d) => d.value);
     const flats = data.compute.map((d) => ({ ...d, x1: fastest ? Math.max(low, d.value / fastest) : low, x2: high }));
+    const long = logarithmic("x", [low, high], { label: `${data.x_axis} →`, text: plain, most: most(width) });
+    const up = logarithmic("y", [floor, top * 2.2], { label: `↑ ${data.y_axis}`, text: plain, most: 7 });
     return plot(width, {
       height: width < NARROW ? 360 : 460,
       marginLeft: 56,
       marginRight: 24,
-      x: { type: "log", domain: [low, high], label: `${data.x_axis} →`, tickFormat: "~g", ticks: width < NARROW ? 4 : 8, grid: true },
-      y: { type: "log", domain: [floor, top * 2.2], label: `↑ ${data.y_axis}`, tickFormat: "~s", ticks: 6, grid: true },
+      x: long.scale,
+      y: up.scale,
       r: { type: "sqrt", domain: [0, d3.max(data.points, (d) => d.share) || 1], range: [0, width < NARROW ? 13 : 19] },
       marks: [
+        ...long.marks,
+        ...up.marks,
         Plot.link(slopes, { x1: "x1", y1: "y1", x2: "x2", y2: "y2", stroke: INK, strokeWidth: 1.5 }),
         Plot.link(flats, { x1: "x1", y1: "value", x2: "x2", y2: "value", stroke: INK, strokeWidth: 1.5 }),
         Plot.text(flats, { x: "x2", y: "value", text: (d) => `${d.name}, ${plain(d.value)}/s`, textAnchor: "end", dy: -8, fill: INK }),
@@ -239,7 +276,7 @@ const charts = (() => {
     return plot(width, {
       height: 280,
       marginLeft: 56,
-      x: { label: `${data.x_axis} →`, domain: [0, drawn.at(-1).x], tickFormat: "d", ticks: Math.min(drawn.at(-1).x, width < NARROW ? 4 : 8) },
+      x: { label: `${data.x_axis} →`, domain: [0, drawn.at(-1).x], tickFormat: "d", ticks: Math.min(drawn.at(-1).x, most(width)) },
       y: { label: `↑ ${data.y_axis}`, domain: [0, data.peak.y * 1.15 || 1], grid: true },
       marks: [
         Plot.areaY(drawn, { x: "x", y: "y", curve: "step-after", fill: SOFT }),
@@ -254,9 +291,9 @@ const charts = (() => {
   function pairs(data, width) {
     const ends = data.rows.flatMap((d) => [d.first, d.steady]).filter((v) => v > 0);
     const held = (v) => Math.max(v, d3.min(ends));
-    return rows(width, [...new Set(data.rows.map((d) => d.name))], {
-      x: { type: "log", domain: spreadLog(ends, 1.4), label: `${data.axis} →`, grid: true, tickFormat: "~r", ticks: width < NARROW ? 4 : 8 },
-    }, (dy) => [
+    const long = logarithmic("x", spreadLog(ends, 1.4), { label: `${data.axis} →`, text: plain, most: most(width) });
+    return rows(width, [...new Set(data.rows.map((d) => d.name))], { x: long.scale }, (dy) => [
+      ...long.marks,
       Plot.ruleY(data.rows, { y: "name", x1: (d) => held(d.steady), x2: (d) => held(d.first), stroke: RULE, strokeWidth: 4, dy }),
       Plot.dot(data.rows, { y: "name", x: (d) => held(d.first), r: 5, fill: PAPER, stroke: FAINT, strokeWidth: 1.5, dy }),
       Plot.dot(data.rows, { y: "name", x: (d) => held(d.steady), r: 5, fill: ACCENT, stroke: PAPER, dy }),

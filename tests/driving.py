@@ -35,8 +35,10 @@ class Ended:
 
     @property
     def complaints(self) -> str:
-        """Standard error without what every command says at its end: where its result is kept."""
-        return "".join(line for line in self.err.splitlines(keepends=True) if not line.startswith("Kept as "))
+        """Standard error without what commands say at their end: where their result is."""
+        return "".join(
+            line for line in self.err.splitlines(keepends=True) if not line.startswith(("Kept as ", "Report: "))
+        )
 
     @property
     def document(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What `bench` found: one configuration, or a paired comparison of two."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
@@ -92,10 +93,10 @@ def answer_lines(benchmark: Benchmark) -> list[str]:
     if benchmark.median_ns is not None:
         median = benchmark.median_ns
         what = "Expected time a call" if benchmark.trial.readings.shapes else "Median"
-        lines.append(
-            f"{what} {duration(median.value)} [{duration(median.low)} to {duration(median.high)}] "
-            f"over {benchmark.processes} fresh processes."
-        )
+        interval = f"{duration(median.low)} to {duration(median.high)}"
+        shown = interval if math.isfinite(median.high) else "no interval yet"
+        processes = f"{benchmark.processes} fresh process{'es' * (benchmark.processes != 1)}"
+        lines.append(f"{what} {duration(median.value)} [{shown}] over {processes}.")
     if benchmark.comparison is not None:
         lines += [_verdict(benchmark, benchmark.comparison), sentences.evidence(benchmark.comparison)]
     if benchmark.parity is not None:

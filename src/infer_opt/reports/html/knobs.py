@@ -51,12 +51,12 @@ def levels(config: TrialConfig) -> dict[str, str]:
 
 
 def effects(baseline: TrialConfig, trials: Sequence[TrialResult]) -> Effects | None:
-    """What each level that was tried does to ln(ratio to stock); None where too few trials ran to say."""
+    """What each level that was tried does to ln(ratio to stock); None where too few trials ran for any interval."""
     ran = [trial for trial in trials if math.isfinite(trial.log_ratio)]
     if len(ran) < _FEWEST:
         return None
     found = main_effects([levels(trial.config) for trial in ran], [trial.log_ratio for trial in ran], levels(baseline))
-    return found if found.effects else None
+    return found if found.noise is not None and any(one.estimate is not None for one in found.effects) else None
 
 
 def figure(found: Effects, *, gain: str) -> Figure:
@@ -120,10 +120,8 @@ def _summary(found: Effects, told: Sequence[Effect], gain: str) -> str:
             f"The most is won by {_name(best)}, {ratio(_gain(best))} {gain}"
             f" over {best.trials} trial{'s' * (best.trials != 1)}."
         )
-    elif told:
-        words.append("No single setting is clearly worth anything.")
     else:
-        words.append("There are too few trials for intervals.")
+        words.append("No single setting is clearly worth anything.")
     return " ".join(words)
 
 

@@ -8,6 +8,7 @@ from infer_opt.reports.quantities import agreement, duration, number, size, time
 from infer_opt.reports.rows import Row
 from infer_opt.reports.sentences import one_line
 
+_MOST = 500  # points, the fastest; stock is always among them, and what else is on the front as far as twice as many
 _LEAST_LOSS = 1e-7  # what two steps of a 32-bit float come to: no nearer can outputs be seen to be
 _LEGEND = (
     ("subject-star", "winner"),
@@ -20,6 +21,11 @@ _LEGEND = (
 def figures(rows: Sequence[Row]) -> list[Figure]:
     """The Pareto front from its two sides; a side that is not known of any two trials is left out."""
     ran = [row for row in rows if not row.failed and row.quantile_ns(0.5) is not None]
+    ran = [
+        row
+        for place, row in enumerate(ran)
+        if place < _MOST or (place < 2 * _MOST and row.on_pareto_front) or row.is_baseline
+    ]
     unit, scale = time_unit(_item_ns(row) for row in ran)
     memory = [row for row in ran if row.reading("peak_rss_bytes") is not None]
     parity = [row for row in ran if row.parity_score is not None and row.trial.parity and row.trial.parity.samples]

@@ -7,7 +7,7 @@ from typing import Any
 
 from infer_opt.config import TrialConfig
 from infer_opt.reports.html.layout import Cell, Download, Figure, Table
-from infer_opt.reports.quantities import NOT_KNOWN, duration, number, time_unit
+from infer_opt.reports.quantities import NOT_KNOWN, duration, time_unit
 from infer_opt.results import Block, Quantile, TrialResult
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
@@ -69,7 +69,7 @@ def distribution(found: Sequence[Named]) -> Figure | None:
 def percentiles(found: Sequence[Named]) -> Table:
     """p50 to p99 of each configuration with their bands, and how many runs they come from."""
     rows = tuple(
-        (name, f"p{q * 100:.0f}", *_cells(trial, q), number(sum(len(block.latency_ns) for block in trial.blocks)))
+        (name, f"p{q * 100:.0f}", *_cells(trial, q), f"{sum(len(block.latency_ns) for block in trial.blocks):,}")
         for name, trial in found
         for q in QUANTILES
     )

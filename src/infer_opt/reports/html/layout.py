@@ -153,7 +153,9 @@ def facts(found: Sequence[Fact]) -> Markup | None:
         element(
             "div",
             element("dt", fact.name),
-            element("dd", element("span", fact.value, class_="value"), element("span", fact.detail, class_="detail")),
+            element(
+                "dd", element("span", fact.value, class_="value"), " ", element("span", fact.detail, class_="detail")
+            ),
         )
         for fact in found
     ]
@@ -188,7 +190,7 @@ def _cell(found: Table, place: int, cell: str | Cell) -> Markup:
         escaped(shown.text),
         scope="row" if place == 0 else None,
         class_=classes or None,
-        data_order=None if shown.order is None else f"{shown.order}",
+        data_order=f"{shown.order:.9g}" if isinstance(shown.order, float) else shown.order,
     )
 
 

@@ -62,7 +62,7 @@ def _mark(points: list[LoadPoint]) -> str:
 def _table(plan: Plan) -> Table:
     return Table(
         caption="Throughput against latency, batch by batch",
-        headings=("configuration", "batch", "items/s", "x stock", "p50", "p99", ""),
+        headings=("configuration", "batch", "items/s", "x stock", "p50", "p99", "what it is"),
         rows=tuple(
             (
                 one_line(point.name),

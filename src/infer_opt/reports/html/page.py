@@ -94,6 +94,7 @@ def _banner(page: Page) -> Markup:
         element(
             "p",
             element("span", "infer-opt", class_="brand"),
+            " ",
             element("span", f"{page.kind} report", class_="kind"),
             class_="masthead",
         ),
@@ -163,7 +164,9 @@ def _downloads(found: Sequence[Download]) -> Markup | None:
 def _footer(page: Page) -> Markup:
     return element(
         "footer",
-        element("p", f"Written by infer-opt {version('infer-opt')}. This file is whole: it loads nothing and calls nobody."),
+        element(
+            "p", f"Written by infer-opt {version('infer-opt')}. This file is whole: it loads nothing and calls nobody."
+        ),
         element(
             "details",
             element("summary", "Charts by Observable Plot 0.6.17 and D3 7.9.2: their licences"),

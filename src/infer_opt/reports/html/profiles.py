@@ -20,8 +20,8 @@ _NODES_NAMED = 3
 
 _HOW = (
     "The model ran in fresh processes, with the runtime's profiler and without it in turn. Times of nodes are medians "
-    "a call, with intervals over processes; shares are of the sum over all nodes. Memory of activations is computed from "
-    "the executed graph and the shapes that were seen."
+    "a call, with intervals over processes; shares are of the sum over all nodes. Memory of activations is computed "
+    "from the executed graph and the shapes that were seen."
 )
 
 

@@ -15,11 +15,10 @@ _OPERATORS = 8
 
 def section(machine: MachineFacts, model: ModelFacts | None) -> Section:
     """The machine, and the model where it is known."""
-    parts = [element("h3", "Machine"), pairs(_machine(machine))]
-    if model is not None:
-        parts += [element("h3", "Model"), pairs(_model(model))]
-    title = "Machine and model" if model is not None else "Machine"
-    return Section(identity="surroundings", title=title, parts=(joined(parts),))
+    if model is None:
+        return Section(identity="surroundings", title="Machine", parts=(pairs(_machine(machine)),))
+    parts = [element("h3", "Machine"), pairs(_machine(machine)), element("h3", "Model"), pairs(_model(model))]
+    return Section(identity="surroundings", title="Machine and model", parts=(joined(parts),))
 
 
 def cautions(notes: Sequence[Note]) -> Section | None:

@@ -13,7 +13,8 @@ from infer_opt.reports.rows import Row, rows
 from infer_opt.reports.tuning import comma_separated
 from infer_opt.results import Comparison, TrialResult, Tuning, TuningVerdict, Verdict
 
-_MOST_ROWS = 1000  # of the table of trials
+_MOST_ROWS = 500  # of the table of trials
+_MOST_TRIALS = 400  # in the JSON that a page carries along, 3 kB each
 
 _HOW = (
     "Every configuration runs in a process of its own, beside stock, in rounds that take turns: whatever slows the "
@@ -135,7 +136,7 @@ def _decision(comparison: Comparison) -> str:
 
 
 def _pareto(trials: Sequence[Row]) -> Section:
-    return Section(identity="pareto", title="What is a fair trade", parts=tuple(landscapes.figures(trials)))
+    return Section(identity="pareto", title="Trade-offs", parts=tuple(landscapes.figures(trials)))
 
 
 def _knobs(tuning: Tuning) -> Section | None:
@@ -143,8 +144,9 @@ def _knobs(tuning: Tuning) -> Section | None:
     found = knobs.effects(tuning.baseline.config, ran)
     if found is None:
         return None
-    figure = knobs.figure(found, gain=tuning.objective.gain)
-    return Section(identity="knobs", title="What each setting did", parts=(figure,))
+    return Section(
+        identity="knobs", title="What each setting did", parts=(knobs.figure(found, gain=tuning.objective.gain),)
+    )
 
 
 def _trials(trials: Sequence[Row]) -> Section:
@@ -197,8 +199,12 @@ def _how(tuning: Tuning) -> Section:
 
 def _downloads(tuning: Tuning) -> list[Download]:
     runs = latencies.raw_runs(compared(tuning), file="runs.csv")
+    document = tuning_document(tuning)
+    left_out = max(0, len(document["trials"]) - _MOST_TRIALS)
+    words = f"All but the {left_out:,} slowest trials (JSON)" if left_out else "Everything (JSON)"
+    document["trials"] = document["trials"][:_MOST_TRIALS]
     return [
-        Download(file="tuning.json", words="Everything (JSON)", kind="json", content=tuning_document(tuning)),
+        Download(file="tuning.json", words=words, kind="json", content=document),
         Download(file="trials.csv", words="Trials (CSV)", kind="text", content=comma_separated(tuning)),
         *([] if runs is None else [runs]),
     ]

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from infer_opt.alerts.alerting import Alerting
-from infer_opt.anomalies.watcher import Watcher
+from infer_opt.anomalies.watcher import FINDING_NAMES, Watcher
 from infer_opt.errors import AlertError, ConfigError, StorageError
 from infer_opt.machine.cpu import cpu_model, logical_cores
 from infer_opt.machine.memory import total_bytes
@@ -95,7 +95,7 @@ class Monitoring:
         self._recorder: Recorder | None = None
         self._endpoint: Endpoint | None = None
         with ExitStack() as stack:
-            self._alerting = stack.enter_context(Alerting(request.rules))
+            self._alerting = stack.enter_context(Alerting(request.rules, finding_names=FINDING_NAMES))
             self._sampler = sampler()
             stack.callback(self._sampler.close)
             self._serve(stack)

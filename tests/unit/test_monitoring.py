@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -200,3 +201,13 @@ def test_ending_a_process_says_what_came_of_it() -> None:
         assert monitoring.stop(process.pid) == f"process {process.pid} was asked to end"
         assert process.wait() == -15
         assert monitoring.stop(process.pid) == f"process {process.pid} has ended already"
+
+
+def test_a_rule_that_waits_for_a_finding_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text("rules:\n  - name: leaks\n    finding: memory-leek\n")
+
+    with pytest.raises(ConfigError, match="memory-leek") as refused:
+        Monitoring(MonitorRequest(rules=rules))
+
+    assert "memory-leak" in str(refused.value.hint)

@@ -1,6 +1,6 @@
 """The rules of a file, evaluated and acted upon; or no rules at all."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,14 +16,16 @@ from infer_opt.readings.samples import Sample
 class Alerting:
     """What a session of the monitor does about alerts. Without a file it does nothing, at no cost."""
 
-    def __init__(self, rules: Path | None) -> None:
+    def __init__(self, rules: Path | None, *, finding_names: Collection[str] = ()) -> None:
         """Check the rules, and open what their actions need.
+
+        With `finding_names`, all that there are, a rule that waits for another one is refused.
 
         Raises:
             ConfigError: a rule makes no sense; says which line.
             StorageError: the file cannot be read, or the log cannot be opened.
         """
-        plan = None if rules is None else load_rules(rules)
+        plan = None if rules is None else load_rules(rules, finding_names=finding_names)
         self._alerts = None if plan is None else Alerts(plan)
         self._actions = None if plan is None else Actions(plan)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from infer_opt.anomalies.growing import GROWING, Growing
 from infer_opt.anomalies.physical import RULES
 from infer_opt.anomalies.rules import RuleWatch, filled
+from infer_opt.anomalies.shifts import NAME as SHIFT
 from infer_opt.anomalies.shifts import SeriesWatch
 from infer_opt.anomalies.trends import GrowthWatch
 from infer_opt.anomalies.watched import watched_as
@@ -20,6 +21,7 @@ PAUSE_S, PAUSE_STEPS = 5.0, 5.0  # between samples: longer, or so many times as 
 AWAY_S = 60.0  # after a gap of this length nothing of before is known to hold
 GONE_S = 600.0  # without a reading: its watchers are let go
 PROCESS = "process"
+FINDING_NAMES = tuple(sorted({SHIFT, *(rule.name for rule in RULES), *(growing.name for growing in GROWING)}))
 
 
 @dataclass(slots=True, kw_only=True)

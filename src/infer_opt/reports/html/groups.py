@@ -41,7 +41,7 @@ def figure(profile: Profile) -> Figure:
         identity="time-by-group",
         kind="bars",
         title="Where the time of a call goes",
-        summary=f"{percent(top['share'])} of the nodes' time is in {top['name']} ({number(top['nodes'])} of "
+        summary=f"{percent(top['share'])} of the nodes' time is in {top['name']} ({top['nodes']} of "
         f"{len(profile.nodes)} nodes)." + (" Each bar's mark is its floor." if floors else ""),
         data={
             "axis": f"time a call, {unit}",

@@ -263,8 +263,8 @@ const charts = (() => {
         Plot.link(slopes, { x1: "x1", y1: "y1", x2: "x2", y2: "y2", stroke: INK, strokeWidth: 1.5 }),
         Plot.link(flats, { x1: "x1", y1: "value", x2: "x2", y2: "value", stroke: INK, strokeWidth: 1.5 }),
         Plot.text(flats, { x: "x2", y: "value", text: (d) => `${d.name}, ${plain(d.value)}/s`, textAnchor: "end", dy: -8, fill: INK }),
-        Plot.text(slopes, { x: (d) => Math.sqrt(d.x1 * d.x2), y: (d) => Math.sqrt(d.y1 * d.y2), text: (d) => `${d.name}, ${plain(d.value)}B/s`, textAnchor: "end", dx: -8, dy: -6, fill: INK, stroke: PAPER, strokeWidth: 4 }),
-        Plot.dot(data.points, { x: "x", y: "y", r: (d) => Math.max(d.share, 2e-3), fill: ACCENT, fillOpacity: 0.45, stroke: ACCENT }),
+        Plot.text(slopes, { x: (d) => Math.sqrt(d.x1 * d.x2), y: (d) => Math.sqrt(d.y1 * d.y2), text: (d) => `${d.name}, ${plain(d.value)}B/s`, textAnchor: "start", dx: 9, dy: 9, fill: INK, stroke: PAPER, strokeWidth: 4 }),
+        Plot.dot(data.points, { x: "x", y: "y", r: (d) => Math.max(d.share, 2e-3), fill: ACCENT, fillOpacity: 0.16, stroke: ACCENT, strokeOpacity: 0.7 }),
         tip(data.points, { x: "x", y: "y", title: (d) => `${d.name}\n${d.detail}\n${plain(d.y)} operations/s at ${plain(d.x)} a byte` }),
       ],
     });

@@ -1,6 +1,6 @@
 """The pictures of docs/report.md: parts of a page that `tune --report` wrote, as Chromium shows them.
 
-    python -m scripts.draw_report_pictures                  # tunes a shipped model first, two minutes on an idle machine
+    python -m scripts.draw_report_pictures                  # tunes a shipped model first: two minutes
     python -m scripts.draw_report_pictures --page run.html  # of a page that is there already
 
 Needs the extra [test] and a Chromium at /usr/bin/chromium.

@@ -1,6 +1,7 @@
 """A profile as the sections of a page."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infer_opt.profiles.diagnoses import Diagnosis
@@ -15,7 +16,8 @@ from infer_opt.reports.html.page import Page
 from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, size
 
 _MOST_NODES = 600  # rows of the table of nodes
-_MOST_RUNS = 60_000  # raw times of nodes that a page carries along
+_MOST_BYTES = 1_500_000  # of each file that a page carries along
+_RAW, _TENSORS = ("raw_ns",), ("inputs", "outputs", "attributes", "origins")
 _NODES_NAMED = 3
 
 _HOW = (
@@ -212,21 +214,28 @@ def _how(profile: Profile) -> Markup:
 
 
 def _downloads(profile: Profile) -> list[Download]:
-    document, is_whole = _document(profile)
-    words = "Everything (JSON)" if is_whole else "Without raw times of nodes (JSON)"
-    found = [Download(file="profile.json", words=words, kind="json", content=document)]
-    if profile.trace:
-        trace = list(profile.trace) if len(profile.trace) <= _MOST_RUNS // 10 else None
-        if trace is not None:
-            found.append(Download(file="trace.json", words="One call, for Perfetto (JSON)", kind="json", content=trace))
+    found = []
+    for words, document in _documents(profile):
+        if len(json.dumps(document)) <= _MOST_BYTES:
+            found.append(Download(file="profile.json", words=words, kind="json", content=document))
+            break
+    trace = list(profile.trace)
+    if trace and len(json.dumps(trace)) <= _MOST_BYTES:
+        found.append(Download(file="trace.json", words="One call, for Perfetto (JSON)", kind="json", content=trace))
     return found
 
 
-def _document(profile: Profile) -> tuple[Mapping[str, Any], bool]:
-    """The profile as JSON values, and whether nothing is left out of it but the trace, which is a file of its own."""
+def _documents(profile: Profile) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The profile as JSON values, whole but for the trace, which is a file of its own; then with less and less."""
     document = to_document(profile)
-    body = {**document["profile"], "trace": []}
-    if sum(len(runs) for one in profile.nodes for runs in one.raw_ns) <= _MOST_RUNS:
-        return {**document, "profile": body}, True
-    body["nodes"] = [{**one, "raw_ns": []} for one in body["nodes"]]
-    return {**document, "profile": body}, False
+    body: dict[str, Any] = {**document["profile"], "trace": []}
+    yield "Everything (JSON)", {**document, "profile": body}
+    for words, left_out in (("raw times", _RAW), ("raw times, shapes and attributes", (*_RAW, *_TENSORS))):
+        nodes = [_without(one, left_out) for one in body["nodes"]]
+        yield f"Without {words} of nodes (JSON)", {**document, "profile": {**body, "nodes": nodes}}
+
+
+def _without(entry: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The entry with empty lists in those places, in it or in its node."""
+    node = {name: [] if name in names else value for name, value in entry["node"].items()}
+    return {**{name: [] if name in names else value for name, value in entry.items()}, "node": node}

@@ -9,7 +9,7 @@ from infer_opt.reports.html.layout import Cell, Figure, Table
 from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, size
 from infer_opt.reports.sentences import one_line
 
-_POINTS = 1500  # nodes that are drawn, those that take the most time
+_POINTS = 800  # nodes that are drawn, and stand in its table: those that take the most time
 
 
 def figure(profile: Profile) -> Figure | None:

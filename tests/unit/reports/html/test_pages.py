@@ -468,6 +468,23 @@ def test_raw_times_of_very_many_nodes_are_left_out_and_that_is_said() -> None:
     assert len(page.encode()) < 2_000_000
 
 
+def test_a_profile_of_thousands_of_nodes_stays_light() -> None:
+    profile = made_transformer()
+    assert profile.roofline is not None
+    nodes = tuple(
+        replace(one, node=replace(one.node, name=f"{one.node.name}_{copy}"))
+        for copy in range(40)
+        for one in profile.nodes
+    )
+    roofline = replace(profile.roofline, nodes=profile.roofline.nodes * 40)
+
+    page = render(replace(profile, nodes=nodes, roofline=roofline))
+
+    assert len(nodes) == 4320
+    assert len(page.encode()) < 3_500_000
+    assert "Everything (JSON)" not in page
+
+
 def test_cautions_of_every_kind_are_listed() -> None:
     notes = tuple(Note(caution=caution, text=f"because of {caution.value}") for caution in Caution)
     page = render(replace(FASTER, notes=notes))

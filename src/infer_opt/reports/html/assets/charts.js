@@ -13,7 +13,7 @@ const charts = (() => {
   const plot = (width, options) =>
     Plot.plot({ width, marginTop: 24, marginRight: 18, marginBottom: 44, style: { background: "none" }, ...options });
   const tip = (rows, channels) =>
-    Plot.tip(rows, Plot.pointer({ fill: PAPER, stroke: RULE, textPadding: 9, lineWidth: 26, pathFilter: null, ...channels }));
+    Plot.tip(rows, Plot.pointer({ fill: PAPER, stroke: RULE, textPadding: 10, lineHeight: 1.4, lineWidth: 30, pathFilter: null, ...channels }));
   const spread = (values, share) => {
     const [low, high] = d3.extent(values);
     const room = (high - low || Math.abs(high) || 1) * share;

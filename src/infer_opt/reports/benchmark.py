@@ -10,7 +10,7 @@ from infer_opt.errors import ConfigError
 from infer_opt.reports import Format, sentences, shapes
 from infer_opt.reports.columns import broken
 from infer_opt.reports.documents import benchmark_document, to_json
-from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, ratio_and_interval, size
+from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, ratio_and_interval, size, with_unit
 from infer_opt.results import Benchmark, Comparison, Quantile, Readings, TrialResult, Verdict
 
 WIDTH = 120
@@ -31,8 +31,8 @@ _LINES: dict[str, Callable[[Readings], str]] = {
     "CPU cores while running": lambda readings: number(readings.cpu_cores_running),
     "CPU cores in the 200 ms after": lambda readings: number(readings.cpu_cores_after),
     "GPU utilisation": lambda readings: percent(readings.gpu_utilisation),
-    "power": lambda readings: _with(readings.power_watts, "W"),
-    "energy a run": lambda readings: _with(readings.energy_joules, "J"),
+    "power": lambda readings: with_unit(readings.power_watts, "W"),
+    "energy a run": lambda readings: with_unit(readings.energy_joules, "J"),
 }
 
 # Better, worse and no different, for each objective.
@@ -160,7 +160,3 @@ def _quantile(readings: Readings, q: float) -> str:
     if found.low_ns is None or found.high_ns is None:
         return duration(found.value_ns)
     return f"{duration(found.value_ns)} [{duration(found.low_ns)} to {duration(found.high_ns)}]"
-
-
-def _with(value: float | None, unit: str) -> str:
-    return NOT_KNOWN if value is None else f"{number(value)} {unit}"

@@ -83,6 +83,11 @@ def agreement(score: float | None) -> str:
     return str(Decimal(repr(float(score))).quantize(Decimal("0.00001"), rounding=ROUND_FLOOR))
 
 
+def with_unit(value: float | None, unit: str) -> str:
+    """A number with its unit: `65.2 W`; n/a without one."""
+    return NOT_KNOWN if value is None else f"{number(value)} {unit}"
+
+
 def _with_unit(value: float | None, units: tuple[tuple[str, float], ...]) -> str:
     if value is None or math.isnan(value):
         return NOT_KNOWN

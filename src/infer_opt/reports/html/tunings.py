@@ -1,20 +1,40 @@
 """A tuning as the sections of a page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from infer_opt.config import Objective
 from infer_opt.reports import columns, sentences, shapes
 from infer_opt.reports.documents import tuning_document
 from infer_opt.reports.html import comparisons, knobs, landscapes, latencies, loads, precisions, surroundings
 from infer_opt.reports.html.layout import Cell, Download, Fact, Figure, Section, Table, pairs, paragraphs
 from infer_opt.reports.html.markup import element, joined
 from infer_opt.reports.html.page import Page
-from infer_opt.reports.quantities import agreement, duration, ratio_and_interval, size
+from infer_opt.reports.quantities import NOT_KNOWN, agreement, duration, number, ratio_and_interval, size, with_unit
 from infer_opt.reports.rows import Row, rows
 from infer_opt.reports.tuning import comma_separated
-from infer_opt.results import Comparison, TrialResult, Tuning, TuningVerdict, Verdict
+from infer_opt.results import Comparison, Readings, TrialResult, Tuning, TuningVerdict, Verdict
 
 _MOST_ROWS = 500  # of the table of trials
 _MOST_TRIALS = 400  # in the JSON that a page carries along, 3 kB each
+
+# What stands large at the top: a reading -> how it is shown; which of them in any case, and which first of all.
+_READINGS_SHOWN: dict[str, Callable[[Readings], str]] = {
+    "median of a call": lambda readings: duration(readings.quantile_ns(0.5)),
+    "p99 of a call": lambda readings: duration(readings.quantile_ns(0.99)),
+    "items a second": lambda readings: number(readings.items_per_s),
+    "cold start": lambda readings: duration(readings.open_ns + readings.first_run_ns),
+    "peak memory": lambda readings: size(readings.peak_rss_bytes),
+    "GPU memory": lambda readings: size(readings.device_memory_bytes),
+    "energy of a call": lambda readings: with_unit(readings.energy_joules, "J"),
+    "model file": lambda readings: size(readings.artefact_bytes),
+}
+_READINGS = ("median of a call", "p99 of a call", "peak memory", "model file")
+_FIRST = {
+    Objective.THROUGHPUT: ("items a second",),
+    Objective.COLD_START: ("cold start",),
+    Objective.MEMORY: ("peak memory", "GPU memory"),
+    Objective.ENERGY: ("energy of a call",),
+}
 
 _HOW = (
     "Every configuration runs in a process of its own, beside stock, in rounds that take turns: whatever slows the "
@@ -72,20 +92,15 @@ def _facts(tuning: Tuning) -> list[Fact]:
     if tuning.comparison is not None and tuning.verdict is TuningVerdict.FASTER:
         value, interval = ratio_and_interval(tuning.comparison.speedup)
         found.append(Fact(value=value, name=tuning.objective.gain, detail=f"{interval}, proven"))
-    found.append(_pair("median of a call", *(duration(one.readings.quantile_ns(0.5)) for one in (stock, winner))))
-    if stock.readings.quantile_ns(0.99) is not None:
-        found.append(_pair("p99 of a call", *(duration(one.readings.quantile_ns(0.99)) for one in (stock, winner))))
-    found.append(_pair("peak memory", *(size(one.readings.peak_rss_bytes) for one in (stock, winner))))
-    found.append(_pair("model file", *(size(one.readings.artefact_bytes) for one in (stock, winner))))
+    for name in dict.fromkeys((*_FIRST.get(tuning.objective, ()), *_READINGS)):
+        before, after = (_READINGS_SHOWN[name](one.readings) for one in (stock, winner))
+        if before != NOT_KNOWN:
+            found.append(Fact(value=after, name=name, detail="as stock" if before == after else f"stock {before}"))
     if winner is not stock and winner.parity.samples:
         samples = winner.parity.samples
         detail = f"at worst over {samples} sample{'s' * (samples != 1)}"
         found.append(Fact(value=agreement(winner.parity.score), name="parity with stock", detail=detail))
     return found
-
-
-def _pair(name: str, stock: str, winner: str) -> Fact:
-    return Fact(value=winner, name=name, detail=f"stock {stock}" if stock != winner else "as stock")
 
 
 def _answer(tuning: Tuning) -> Section:

@@ -23,6 +23,7 @@ from golden.tunings import (
     WINNER,
 )
 from html_reading import Element, data_of, read, text_of
+from infer_opt.config import Objective
 from infer_opt.profiles.nodes import DeviceActivity, MemoryCourse
 from infer_opt.profiles.profile import Profile
 from infer_opt.reports import sentences
@@ -345,6 +346,21 @@ def test_the_data_to_take_away_is_that_of_the_other_formats() -> None:
 
 def test_so_few_trials_that_no_effect_has_an_interval_show_none() -> None:
     assert "knobs" not in sections(page_of("faster"))
+
+
+@pytest.mark.parametrize(
+    ("objective", "first"),
+    [
+        (Objective.LATENCY, "median of a call"),
+        (Objective.THROUGHPUT, "items a second"),
+        (Objective.COLD_START, "cold start"),
+        (Objective.MEMORY, "peak memory"),
+    ],
+)
+def test_what_was_tuned_for_stands_beside_the_claim(objective: Objective, first: str) -> None:
+    facts = next(found for found in read(render(replace(FASTER, objective=objective))).all("dl", **{"class": "facts"}))
+
+    assert [found.text for found in facts.all("dt")][1] == first
 
 
 # A benchmark

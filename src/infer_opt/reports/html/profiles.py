@@ -90,7 +90,7 @@ def _facts(profile: Profile) -> list[Fact]:
     ]
     if profile.roofline is not None and profile.roofline.floor_ns:
         over = number(call.latency.value / profile.roofline.floor_ns)
-        found.append(Fact(value=f"{over}x", name="its floor", detail=duration(profile.roofline.floor_ns)))
+        found.append(Fact(value=f"{over}x", name="of its floor", detail=f"floor {duration(profile.roofline.floor_ns)}"))
     found.append(
         Fact(value=duration(call.first_ns), name="first call", detail=f"after opening: {duration(call.open_ns)}")
     )
@@ -128,7 +128,7 @@ def _diagnosis(found: Diagnosis, call_ns: float) -> Markup:
     return joined(
         (
             element("h3", found.what),
-            element("p", element("span", found.cause.value, class_="tag"), element("span", gain, class_="gain")),
+            element("p", element("span", found.cause.value, class_="tag"), " ", element("span", gain, class_="gain")),
             element("p", element("strong", found.action)),
             element("p", "; ".join(found.evidence) + ".", class_="evidence") if found.evidence else None,
             element("p", nodes, class_="evidence") if nodes else None,

@@ -29,9 +29,9 @@ from benchmarks.rivals.contest import Terms, hold, make_all, say
 from benchmarks.rivals.standings import HINDSIGHT, Contest, Kind, duels, lead, names, speed
 from tabulate import tabulate
 
-from infer_opt.benchmarking import Party, open_party
 from infer_opt.errors import EvidenceError, InferOptError
 from infer_opt.machine.describe import describe
+from infer_opt.parties import Party, open_party
 from infer_opt.presets import parse_duration
 from infer_opt.request import Request, versions
 from infer_opt.results import Verdict

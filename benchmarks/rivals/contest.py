@@ -20,11 +20,11 @@ from benchmarks.record import ROOT
 from benchmarks.rivals import building
 from benchmarks.rivals.standings import Contest, Kind, Standing
 
-from infer_opt.benchmarking import Party
 from infer_opt.budget import Budget
 from infer_opt.config import TrialConfig
 from infer_opt.confirming import Confirmation, Epoch, confirm, plan_rounds
 from infer_opt.errors import EvidenceError, InferOptError
+from infer_opt.parties import Party
 from infer_opt.request import Request
 from infer_opt.results import Estimate, FailureKind, Parity, TrialResult
 from infer_opt.rig import Limits, Rig

@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from infer_opt import bundle
 from infer_opt.budget import Budget
 from infer_opt.concluding import pooled
-from infer_opt.config import NATIVE, Objective, TrialConfig
+from infer_opt.config import Objective, TrialConfig
 from infer_opt.confirming import Confirmation, confirm, plan_rounds
 from infer_opt.errors import ConfigError, EvidenceError, ModelError
-from infer_opt.exporting import is_function
 from infer_opt.facts import ModelFacts
-from infer_opt.recipes import Recipe
+from infer_opt.parties import Party, foreign_notes, objective_of, open_party, request_for
 from infer_opt.request import Request
 from infer_opt.results import (
     Benchmark,
@@ -43,21 +42,6 @@ SOLO_ROUNDS = 20
 Show = Callable[[Progress], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Party:
-    """A model or bundle, as something to open: a file and how it is opened. `manifest` is set for a bundle."""
-
-    path: Path
-    artefact: Path
-    config: TrialConfig
-    manifest: bundle.Manifest | None = None
-
-    @property
-    def opened(self) -> TrialConfig:
-        """The configuration over the finished artefact: nothing more is done to the file. Padding is of calls."""
-        return replace(self.config, recipe=Recipe(buckets=self.config.recipe.buckets))
-
-
 def bench(request: Request, against: Path | None, *, budget: Budget, show: Show) -> Benchmark:
     """Measure `request.model`; against another model or bundle when one is given, or the stock model of a bundle.
 
@@ -68,31 +52,14 @@ def bench(request: Request, against: Path | None, *, budget: Budget, show: Show)
     reference = open_party(against, request) if against is not None else _stock_of(subject)
     with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
         show(Progress(stage="inspect", detail=str(request.model)))
-        asked = _request_for(reference or subject, subject, request, is_own_claim=against is None)
+        asked = request_for(reference or subject, subject, request, is_own_claim=against is None)
         setup = set_up(asked, scratch, cache, budget_s=budget.total_s, exports=False)
-        setup = replace(setup, notes=setup.notes + _foreign(setup, subject, reference))
+        setup = replace(setup, notes=setup.notes + foreign_notes(setup, subject, reference))
         if reference is None:
             return _alone(setup, subject, budget, show)
         if against is None:
             _require_unchanged(subject, reference, setup.rig.facts)
         return _paired(setup, subject, reference, budget=budget, show=show, is_own_claim=against is None)
-
-
-def open_party(path: Path, request: Request) -> Party:
-    """A bundle opens as it says; a model with stock settings and the batch that was asked for.
-
-    Raises:
-        ModelError: a damaged bundle.
-    """
-    if path.is_dir() and bundle.is_bundle(path):
-        manifest = bundle.read(path)
-        bundle.check_files(manifest)
-        return Party(path=path, artefact=manifest.artefact, config=manifest.config, manifest=manifest)
-    if is_function(path):
-        raise ConfigError(f"{path} is a function, which no bundle or file holds", hint="tune it, then bench its bundle")
-    batch = request.batches[0] if request.batches else 1
-    runtime = NATIVE if path.suffix == ".pt2" else request.runtime
-    return Party(path=path, artefact=path, config=TrialConfig(batch=batch, runtime=runtime))
 
 
 def _stock_of(subject: Party) -> Party | None:
@@ -124,55 +91,6 @@ def _require_unchanged(subject: Party, reference: Party, facts: ModelFacts) -> N
             f"{reference.path} was changed since this bundle was compared with it",
             hint="name the old model with --against MODEL, or make bundles with --keep-default",
         )
-
-
-def _foreign(setup: Setup, *parties: Party | None) -> tuple[Note, ...]:
-    """What `load` would warn of: a bundle that it would refuse here is not measured either."""
-    manifests = [party.manifest for party in parties if party is not None and party.manifest is not None]
-    notes = [
-        bundle.foreign(
-            manifest,
-            runtime_version=setup.runtime_versions.get(manifest.config.runtime, "which is not installed"),
-            isa_here=setup.rig.machine.isa,
-        )
-        for manifest in manifests
-    ]
-    return tuple(dict.fromkeys(note for found in notes for note in found))
-
-
-def _request_for(reference: Party, subject: Party, request: Request, *, is_own_claim: bool) -> Request:
-    """The request with the reference's model, and the bundle's own inputs and sizes where the user gave none.
-
-    A bundle is held to its claim by what it was tuned for; that may be another batch size than stock's.
-    """
-    manifest = subject.manifest or reference.manifest
-    dims, distributions, ready = dict(request.dims), dict(request.distributions), None
-    if manifest is not None and not dims and not distributions:
-        # Given inputs say how large they are, and not how often each size is.
-        distributions = {
-            name: tuple((int(size), float(share)) for size, share in found)
-            for name, found in manifest.record.get("distributions", {}).items()
-        }
-        if request.inputs is None:
-            samples = manifest.folder / bundle.SAMPLES
-            ready = samples if samples.is_file() and manifest.config.batch == reference.config.batch else None
-            dims = dict(manifest.record.get("dims", {}))
-    return replace(
-        request,
-        model=reference.artefact,
-        runtime=reference.config.runtime,
-        batches=tuple(dict.fromkeys((reference.config.batch, subject.config.batch))),
-        objective=_objective(subject, request.objective) if is_own_claim else request.objective,
-        dims=dims,
-        distributions=distributions,
-        ready_feeds=ready,
-        providers=(reference.config.options.provider,),
-    )
-
-
-def _objective(subject: Party, otherwise: Objective) -> Objective:
-    record = {} if subject.manifest is None else subject.manifest.record
-    return Objective(record.get("objective", otherwise))
 
 
 def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmark:
@@ -333,7 +251,7 @@ def _own_claim(subject: Party, comparison: Comparison) -> tuple[str | None, bool
         return None, None
     claimed = subject.manifest.record["speedup"]
     low, high = float(claimed["remeasure_low"]), float(claimed["remeasure_high"])
-    gain = _objective(subject, Objective.LATENCY).gain
+    gain = objective_of(subject, Objective.LATENCY).gain
     text = f"{claimed['estimate']:.3g}x {gain}; a new measurement gives {low:.3g} to {high:.3g}"
     inside = low <= comparison.speedup.value <= high
     if comparison.verdict is Verdict.TOO_NOISY:

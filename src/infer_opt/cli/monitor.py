@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from infer_opt.cli.writing import require_free
 from infer_opt.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def command(
 
     _refuse_contradictions(replay=replay, export=export, listed=listed, started=started, pids=pids, record=record)
     for target in (out, picture, export):
-        _require_free(target, force=force)
+        require_free(target, force=force)
     if listed:
         click.echo(_listing(store))
         return
@@ -182,11 +183,6 @@ def _refuse_contradictions(
             "--replay shows what was: it goes with no --pid, --command, --record or --recordings",
             hint="leave those out",
         )
-
-
-def _require_free(path: Path | None, *, force: bool) -> None:
-    if path is not None and path.exists() and not force:
-        raise ConfigError(f"{path} exists already", hint="add --force to replace it, or name another file")
 
 
 def _listing(url: str | None) -> str:

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -30,36 +30,48 @@ def choice(values: type[StrEnum]) -> click.Choice[str]:
     return click.Choice([value.value for value in values])
 
 
-def workload_options(function: Function) -> Function:
+_FEEDING = (
+    click.option(
+        "--inputs", type=click.Path(path_type=Path), metavar="FILE.npz|DIR",
+        help="Real inputs: one array per input, the first axis samples. Without it, inputs are made up.",
+    ),
+    click.option(
+        "--dim", "dims", multiple=True, metavar="NAME=SIZE[:SHARE],...",
+        help="Size of a named dynamic dimension; several with their shares of the calls tune for a distribution, "
+        "as in seq=16:0.5,128:0.5. Repeatable.",
+    ),
+    click.option(
+        "--batch", default="", metavar="N[,N...]",
+        help="Items a call; several for throughput, where tune finds the batch itself if none is named.",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True,
+        help="Seed of orders and made-up inputs.",
+    ),
+    click.option(
+        "--custom-ops", multiple=True, metavar="LIBRARY", type=click.Path(resolve_path=True),
+        help="A custom-operator library to load; it holds code, so none is loaded unless named.",
+    ),
+)  # fmt: skip
+_OBJECTIVE = click.option(
+    "--objective", type=choice(Objective), default=Objective.LATENCY.value, show_default=True,
+    help="What to improve: time a call, items a second of sessions side by side, opening and first run, peak"
+    " memory, joules an item.",
+)  # fmt: skip
+
+
+def feeding_options(function: Function) -> Function:
     """The options that say what a model is fed with."""
-    options = (
-        click.option(
-            "--inputs", type=click.Path(path_type=Path), metavar="FILE.npz|DIR",
-            help="Real inputs: one array per input, the first axis samples. Without it, inputs are made up.",
-        ),
-        click.option(
-            "--dim", "dims", multiple=True, metavar="NAME=SIZE[:SHARE],...",
-            help="Size of a named dynamic dimension; several with their shares of the calls tune for a distribution, "
-            "as in seq=16:0.5,128:0.5. Repeatable.",
-        ),
-        click.option(
-            "--batch", default="", metavar="N[,N...]",
-            help="Items a call; several for throughput, where tune finds the batch itself if none is named.",
-        ),
-        click.option(
-            "--objective", type=choice(Objective), default=Objective.LATENCY.value, show_default=True,
-            help="What to improve: time a call, items a second of sessions side by side, opening and first run, peak"
-            " memory, joules an item.",
-        ),
-        click.option(
-            "--seed", type=click.IntRange(min=0), default=0, show_default=True,
-            help="Seed of orders and made-up inputs.",
-        ),
-        click.option(
-            "--custom-ops", multiple=True, metavar="LIBRARY", type=click.Path(resolve_path=True),
-            help="A custom-operator library to load; it holds code, so none is loaded unless named.",
-        ),
-    )  # fmt: skip
+    return _with(_FEEDING, function)
+
+
+def workload_options(function: Function) -> Function:
+    """What a model is fed with, and what is to be improved."""
+    *sizes, seed, custom_ops = _FEEDING
+    return _with((*sizes, _OBJECTIVE, seed, custom_ops), function)
+
+
+def _with(options: Sequence[Callable[[Function], Function]], function: Function) -> Function:
     for option in reversed(options):
         function = option(function)
     return function

@@ -13,6 +13,8 @@ TITLES = {
     "screen": "Screening",
     "race": "Racing",
     "confirm": "Confirming",
+    "look": "Looking at nodes",
+    "profile": "Timing nodes",
     "bundle": "Writing the bundle",
 }
 

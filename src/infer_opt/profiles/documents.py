@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ KIND = "infer-opt profile"
 
 def to_document(profile: Profile) -> dict[str, Any]:
     """The profile as JSON values; `from_document` gives an equal one back."""
-    document: dict[str, Any] = msgspec.to_builtins(dataclasses.replace(profile))
+    document: dict[str, Any] = _finite(msgspec.to_builtins(dataclasses.replace(profile)))
     return {"kind": KIND, "profile": document | {"config": profile.config.to_dict()}}
 
 
@@ -29,7 +30,7 @@ def from_document(document: Mapping[str, Any]) -> Profile:
     """
     if document.get("kind") != KIND or not isinstance(document.get("profile"), dict):
         raise ConfigError("this is not a profile", hint="infer-opt profile MODEL --format json writes one")
-    body = dict(document["profile"])
+    body: dict[str, Any] = _infinite(dict(document["profile"]))
     try:
         config = TrialConfig.from_dict(body["config"])
         profile = msgspec.convert(body | {"config": msgspec.to_builtins(config)}, type=Profile)
@@ -56,6 +57,28 @@ def read_document(text: str) -> Profile:
     if not isinstance(document, dict):
         raise ConfigError("this is not a profile", hint="infer-opt profile MODEL --format json writes one")
     return from_document(document)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for infinity: an interval that ends nowhere, from one process, ends in null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _infinite(value: Any) -> Any:
+    """Ends that are null, open again."""
+    if isinstance(value, list | tuple):
+        return [_infinite(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _infinite(inner) for key, inner in value.items()}
+    if found.keys() >= {"value", "low", "high", "confidence"}:
+        ends = {"low": -math.inf, "high": math.inf}
+        found |= {key: end for key, end in ends.items() if found[key] is None}
+    return found
 
 
 def _with_tuples(node: Node) -> Node:

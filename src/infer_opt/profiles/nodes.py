@@ -68,6 +68,8 @@ class Node:
 class NodeTimes:
     """What one node took in each call of the model, in ns: process by process, call by call, the first call apart.
 
+    What the profiler adds is taken off (`CallTimes.profiler_ns` for each execution).
+
     `time` is per call of the model, all executions of the node in it added up (`executions`: in a Loop there are
     several); its interval is over processes. `share` is that of the sum over all nodes. `first_ns` is the median over
     processes of what it took in the very first call.
@@ -88,7 +90,10 @@ class CallTimes:
     `latency` is without the profiler, `profiled` with it, in the same processes and in turn; `nodes_ns` is the sum of
     the nodes' times. What is left of `latency` is the runtime between nodes, and the way in and out: `unaccounted` says
     in a sentence why the sum and the latency differ by more than 5 %, None where they do not. `open_ns` and `first_ns`
-    are medians over processes: opening the session, and its first call.
+    are medians over processes: opening the session, and its first call. Of a call with the profiler, `between_ns` lie
+    between the nodes (None where nodes run side by side) and `around_ns` before the first and after the last one, the
+    way in and out included. `profiler_ns` is what the profiler adds to the time of each execution of a node, as found
+    on nodes that do nothing; the nodes' times are without it.
     """
 
     latency: Estimate
@@ -98,6 +103,9 @@ class CallTimes:
     first_ns: float
     latency_raw_ns: tuple[tuple[int, ...], ...]
     unaccounted: str | None = None
+    between_ns: float | None = None
+    around_ns: float | None = None
+    profiler_ns: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,3 +10,12 @@ class Format(StrEnum):
     JSON = "json"
     MARKDOWN = "markdown"
     CSV = "csv"
+
+
+class By(StrEnum):
+    """What the nodes of a profile are added up by."""
+
+    OPERATOR = "operator"
+    MODULE = "module"
+    BLOCK = "block"
+    NODE = "node"

@@ -1,0 +1,83 @@
+"""`infer-opt profile`."""
+
+import shutil
+from pathlib import Path
+
+import click
+
+from infer_opt.cli.options import choice, feeding_options, interruptible, parse_batches, parse_dims, parse_providers
+from infer_opt.reports import By, Format
+
+
+@click.command("profile")
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|BUNDLE")
+@feeding_options
+@click.option(
+    "--provider",
+    default="cpu",
+    show_default=True,
+    metavar="cpu|cuda",
+    help="Where a model runs; a bundle says so itself.",
+)
+@click.option(
+    "--budget", default="60s", show_default=True, metavar="TIME", help="Wall time of the whole call, such as 30s or 5m."
+)
+@click.option(
+    "--by",
+    type=choice(By),
+    default=By.OPERATOR.value,
+    show_default=True,
+    help="What the table adds nodes up by; block: what several nodes of the model were fused into.",
+)
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="How many lines the table has.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([Format.TABLE.value, Format.JSON.value, Format.MARKDOWN.value]),
+    default=Format.TABLE.value,
+    show_default=True,
+    help="Form of the report; JSON has every node.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write one call as a trace that chrome://tracing and Perfetto open.",
+)
+@click.option("--force", is_flag=True, help="Replace the file of --trace where it exists.")
+def command(
+    model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int, custom_ops: tuple[str, ...],
+    provider: str, budget: str, by: str, top: int, form: str, trace: Path | None, force: bool,
+) -> None:  # fmt: skip
+    """Say where a model's time and memory go: by operator, by module of the network, or node by node.
+
+    A model is opened with stock settings, a bundle as it is deployed. Times are those of fresh processes, in which
+    calls with the runtime's profiler alternate with calls without it.
+    """
+    from infer_opt.budget import Budget
+    from infer_opt.cli.progress import shown
+    from infer_opt.cli.writing import require_room, write_text
+    from infer_opt.presets import parse_duration
+    from infer_opt.profiling import profile
+    from infer_opt.reports.profile import render, trace_document
+    from infer_opt.request import Request
+
+    time = Budget(total_s=parse_duration(budget))
+    sizes, distributions = parse_dims(dims)
+    request = Request(
+        model=model,
+        inputs=inputs,
+        dims=sizes,
+        distributions=distributions,
+        batches=parse_batches(batch),
+        providers=parse_providers(provider),
+        custom_ops=custom_ops,
+        seed=seed,
+    )
+    if trace is not None:
+        require_room(trace, force=force, option="--trace")
+    with interruptible(time.interrupt), shown(time) as show:
+        found = profile(request, budget=time, show=show)
+    if trace is not None:
+        write_text(trace, trace_document(found), option="--trace")
+    click.echo(render(found, form, by=By(by), top=top, width=shutil.get_terminal_size((120, 24)).columns))

@@ -8,9 +8,8 @@ import msgspec
 
 from infer_opt import rebuilding
 from infer_opt.errors import ConfigError
-from infer_opt.profiles.documents import to_document
 from infer_opt.profiles.profile import Profile
-from infer_opt.reports import Format, benchmark, quantities, tuning
+from infer_opt.reports import Format, benchmark, profile, quantities, tuning
 from infer_opt.reports.documents import SCHEMA_VERSION, to_json
 from infer_opt.reports.html import pages
 from infer_opt.reports.html.pages import Reported
@@ -76,9 +75,7 @@ def render(recalled: Recalled, form: str) -> str:
         return tuning.render(found, form)
     if isinstance(found, Benchmark):
         return benchmark.render(found, form)
-    if form == Format.JSON:
-        return to_json(to_document(found))
-    raise ConfigError(f"a profile cannot be written as {form}", hint=f"--format {HTML} or {Format.JSON}")
+    return profile.render(found, form)
 
 
 def listing(store: Store, form: str, *, most: int) -> str:

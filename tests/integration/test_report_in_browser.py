@@ -254,7 +254,7 @@ def test_bars_are_grouped_as_the_reader_chooses(show: Callable[..., Shown]) -> N
     label = page.locator("#time-by-group .plot svg text", has_text="encoder.layer.11")
 
     assert label.count() == 0
-    page.get_by_role("radio", name="by block").check()
+    page.get_by_role("radio", name="by layer").check()
     assert label.count() == 1
     page.keyboard.press("ArrowLeft")
     assert page.get_by_role("radio", name="by module").is_checked()

@@ -8,7 +8,7 @@ import pytest
 from golden.tunings import ALONE, BENCHMARK
 from infer_opt.errors import ConfigError
 from infer_opt.reporting import NOTHING, listing, recall, remember, render, verdict
-from infer_opt.reports import benchmark
+from infer_opt.reports import benchmark, profile
 from infer_opt.results import Estimate
 from infer_opt.store.database import Store
 from made_profiles import made_profile
@@ -35,6 +35,13 @@ def test_a_page_of_a_kept_result_says_which_it_is(store: Store) -> None:
     page = render(recall(store, "last"), "html")
 
     assert f"result {identity}" in page and "measured on 20" in page
+
+
+@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+def test_a_profile_is_shown_again_as_it_was_printed(store: Store, form: str) -> None:
+    identity = remember(store, made_profile(), started_ms=NOW_MS)
+
+    assert render(recall(store, identity), form) == profile.render(made_profile(), form)
 
 
 def test_a_list_says_what_was_found_and_where_nothing_is_kept_how_to_get_something(store: Store) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from infer_opt.cli.keeping import report_option
+from infer_opt.cli.keeping import report_option, store_option
 from infer_opt.cli.options import interruptible, parse_batches, parse_dims, parse_providers, workload_options
 from infer_opt.config import Objective
 from infer_opt.reports import Format
@@ -38,9 +38,7 @@ from infer_opt.reports import Format
     help="Form of the report.",
 )
 @report_option
-@click.option(
-    "--store", "store_url", metavar="URL", help="Database for results. [default: SQLite in the user's data directory]"
-)
+@store_option
 def command(
     model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, objective: str, seed: int,
     custom_ops: tuple[str, ...], against: Path | None, provider: str, budget: str, form: str,

@@ -1,7 +1,6 @@
 """What commands do with what they found, after it was shown: a page of it, and a place in the store."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
     from infer_opt.reports.html.pages import Reported
     from infer_opt.results import Benchmark
 
+store_option = click.option(
+    "--store", "store_url", metavar="URL", help="Database for results. [default: SQLite in the user's data directory]"
+)
 report_option = click.option(
     "--report",
     type=click.Path(path_type=Path),
@@ -40,27 +42,6 @@ def require_place(path: Path | None) -> None:
         raise StorageError(f"{folder} cannot be written", hint="name a file elsewhere")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write the file beside its place first, then rename it: whoever looks sees the old file or the whole new one.
-
-    Raises:
-        StorageError: the disk is full, or the folder cannot be written.
-    """
-    draft = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.absolute().parent, prefix=".report-", encoding="utf-8", delete=False
-        ) as file:
-            draft = Path(file.name)
-            file.write(text)
-        draft.chmod(0o644)
-        draft.replace(path)
-    except OSError as error:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
-
-
 def write_page(path: Path | None, found: "Reported", *, measured_ms: int, kept_as: str | None) -> None:
     """The page of a result, if one is wanted; says where it is.
 
@@ -69,9 +50,10 @@ def write_page(path: Path | None, found: "Reported", *, measured_ms: int, kept_a
     """
     if path is None:
         return
+    from infer_opt.cli.writing import write_text
     from infer_opt.reports.html.pages import render
 
-    write_whole(path, render(found, measured_ms=measured_ms, identity=kept_as))
+    write_text(path, render(found, measured_ms=measured_ms, identity=kept_as), option="--report")
     click.echo(f"Report: {path}", err=True)
 
 

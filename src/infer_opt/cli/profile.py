@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from infer_opt.cli.keeping import report_option, store_option
 from infer_opt.cli.options import choice, feeding_options, interruptible, parse_batches, parse_dims, parse_providers
 from infer_opt.reports import By, Format
 
@@ -45,16 +46,22 @@ from infer_opt.reports import By, Format
     help="Write one call as a trace that chrome://tracing and Perfetto open.",
 )
 @click.option("--force", is_flag=True, help="Replace the file of --trace where it exists.")
+@report_option
+@store_option
 def command(
     model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int, custom_ops: tuple[str, ...],
     provider: str, budget: str, by: str, top: int, form: str, trace: Path | None, force: bool,
+    report: Path | None, store_url: str | None,
 ) -> None:  # fmt: skip
     """Say where a model's time and memory go: by operator, by module of the network, or node by node.
 
     A model is opened with stock settings, a bundle as it is deployed. Times are those of fresh processes, in which
     calls with the runtime's profiler alternate with calls without it.
     """
+    import time as clock
+
     from infer_opt.budget import Budget
+    from infer_opt.cli.keeping import keep, require_place, say_kept, write_page
     from infer_opt.cli.progress import shown
     from infer_opt.cli.writing import require_room, write_text
     from infer_opt.presets import parse_duration
@@ -62,6 +69,8 @@ def command(
     from infer_opt.reports.profile import render, trace_document
     from infer_opt.request import Request
 
+    require_place(report)
+    started_ms = clock.time_ns() // 1_000_000
     time = Budget(total_s=parse_duration(budget))
     sizes, distributions = parse_dims(dims)
     request = Request(
@@ -81,3 +90,6 @@ def command(
     if trace is not None:
         write_text(trace, trace_document(found), option="--trace")
     click.echo(render(found, form, by=By(by), top=top, width=shutil.get_terminal_size((120, 24)).columns))
+    kept_as = keep(found, url=store_url, started_ms=started_ms)
+    say_kept(kept_as)
+    write_page(report, found, measured_ms=started_ms, kept_as=kept_as)

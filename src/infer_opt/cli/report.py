@@ -33,7 +33,8 @@ def command(name: str | None, out: Path | None, form: str | None, most: int, url
     ID is what the command named at its end; its beginning is enough, and `last` is the newest. Without it, what is kept
     is listed.
     """
-    from infer_opt.cli.keeping import require_place, write_whole
+    from infer_opt.cli.keeping import require_place
+    from infer_opt.cli.writing import write_text
     from infer_opt.reporting import HTML, listing, recall, render
     from infer_opt.store.database import Store
 
@@ -49,5 +50,5 @@ def command(name: str | None, out: Path | None, form: str | None, most: int, url
     if out is None:
         click.echo(text)
         return
-    write_whole(out, text if text.endswith("\n") else f"{text}\n")
+    write_text(out, text if text.endswith("\n") else f"{text}\n", option="--out")
     click.echo(f"Report: {out}", err=True)

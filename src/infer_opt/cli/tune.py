@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from infer_opt.cli.keeping import report_option
+from infer_opt.cli.keeping import report_option, store_option
 from infer_opt.cli.options import (
     choice,
     interruptible,
@@ -65,9 +65,7 @@ from infer_opt.reports import Format
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the bundle. [default: MODEL-tuned]")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there already.")
 @click.option("--resume", is_flag=True, help="Go on with the same tuning where it was cut off.")
-@click.option(
-    "--store", "store_url", metavar="URL", help="Database for results. [default: SQLite in the user's data directory]"
-)
+@store_option
 @click.option(
     "--format", "form", type=choice(Format), default=Format.TABLE.value, show_default=True, help="Form of the report."
 )

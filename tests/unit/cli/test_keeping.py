@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from golden.tunings import ALONE
-from infer_opt.cli.keeping import keep, require_place, write_page, write_whole
+from infer_opt.cli.keeping import keep, require_place, write_page
+from infer_opt.cli.writing import write_text
 from infer_opt.errors import ConfigError, StorageError
 
 
@@ -12,7 +13,7 @@ def test_a_page_replaces_the_one_that_was_there_and_leaves_nothing_beside_it(tmp
     path = tmp_path / "report.html"
     path.write_text("old")
 
-    write_whole(path, "new")
+    write_text(path, "new", option="--report")
 
     assert path.read_text() == "new"
     assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
@@ -28,7 +29,7 @@ def test_a_disk_that_is_full_leaves_the_old_page_and_no_draft(tmp_path: Path, mo
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(StorageError, match=r"report\.html cannot be written: No space left on device"):
-        write_whole(path, "new")
+        write_text(path, "new", option="--report")
 
     assert path.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["report.html"]

@@ -28,7 +28,7 @@ from infer_opt.profiles.nodes import DeviceActivity, MemoryCourse
 from infer_opt.profiles.profile import Profile
 from infer_opt.reports import sentences
 from infer_opt.reports.html import page as page_module
-from infer_opt.reports.html.groups import block
+from infer_opt.reports.html.groups import layer
 from infer_opt.reports.html.pages import Reported, render
 from infer_opt.results import Block, Caution, Note, Standing
 from made_profiles import made_profile
@@ -423,7 +423,7 @@ def test_bars_add_up_to_the_time_of_the_nodes_in_every_grouping() -> None:
     whole = sum(one.time.value for one in profile.nodes)
     groups = data_of(page_of("a transformer"))["figures"]["time-by-group"]["data"]["groups"]
 
-    assert [group["name"] for group in groups] == ["by operator", "by module", "by block", "by node"]
+    assert [group["name"] for group in groups] == ["by operator", "by module", "by layer", "by node"]
     for group in groups:
         assert sum(row["time_ns"] for row in group["rows"]) == pytest.approx(whole)
         assert len(group["rows"]) <= 31
@@ -439,8 +439,8 @@ def test_bars_add_up_to_the_time_of_the_nodes_in_every_grouping() -> None:
         ("", "(no module)"),
     ],
 )
-def test_a_block_ends_at_the_first_number(module: str, expected: str) -> None:
-    assert block(module) == expected
+def test_a_layer_ends_at_the_first_number(module: str, expected: str) -> None:
+    assert layer(module) == expected
 
 
 def test_the_course_of_memory_has_its_peak_and_what_holds_it() -> None:

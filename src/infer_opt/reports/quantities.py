@@ -41,6 +41,11 @@ def time_unit(values_ns: Iterable[float | None]) -> tuple[str, float]:
     return _fitting(median(known), _TIME_UNITS) if known else ("ms", 1e6)
 
 
+def size_unit(value_bytes: float) -> tuple[str, float]:
+    """The unit that fits a size, and how many bytes it has."""
+    return _fitting(value_bytes, _SIZE_UNITS)
+
+
 def elapsed(seconds: float) -> str:
     """Wall time: `8.2 s`, `61 s`, `3 min 5 s`."""
     if seconds < 10:

@@ -2,7 +2,7 @@
 
 from infer_opt.profiles.profile import Profile
 from infer_opt.reports.html.layout import Cell, Figure, Table
-from infer_opt.reports.quantities import NOT_KNOWN, duration, number, size, time_unit
+from infer_opt.reports.quantities import NOT_KNOWN, duration, number, size, size_unit, time_unit
 from infer_opt.reports.sentences import one_line
 
 _STEPS = 1200  # of the course that are drawn; of more, the highest of each stretch
@@ -18,6 +18,7 @@ def course(profile: Profile) -> Figure | None:
     every = -(-len(alive) // _STEPS)
     names = [one_line(one.node.name or one.node.kind) for one in profile.nodes]
     peak = alive[memory.peak_index]
+    unit, scale = size_unit(peak)
     return Figure(
         identity="memory-course",
         kind="course",
@@ -26,12 +27,13 @@ def course(profile: Profile) -> Figure | None:
         f"{size(memory.weight_bytes)} of weights come on top.{_process(profile)}",
         data={
             "x_axis": "node, in the order of execution",
-            "y_axis": "alive, MB",
+            "y_axis": f"alive, {unit}",
+            "unit": unit,
             "points": [
-                {"x": start, "y": max(alive[start : start + every]) / 1e6, "name": _named(names, start)}
+                {"x": start, "y": max(alive[start : start + every]) / scale, "name": _named(names, start)}
                 for start in range(0, len(alive), every)
             ],
-            "peak": {"x": memory.peak_index, "y": peak / 1e6, "name": size(peak)},
+            "peak": {"x": memory.peak_index, "y": peak / scale, "name": size(peak)},
         },
         tables=(_holders(profile), _course_table(alive, names, every)),
         legend=(("subject-area", "activations that are alive"), ("subject-star", "the peak")),

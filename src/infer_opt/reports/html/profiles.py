@@ -97,7 +97,7 @@ def _facts(profile: Profile) -> list[Fact]:
     if memory.alive_bytes:
         peak = size(memory.alive_bytes[memory.peak_index])
         found.append(Fact(value=peak, name="activations at the peak", detail=f"weights {size(memory.weight_bytes)}"))
-    executed = f"of {sum(count for _, count in profile.model.operators):,} in the model"
+    executed = f"{sum(count for _, count in profile.model.operators):,} in the model"
     found.append(Fact(value=f"{len(profile.nodes):,}", name="nodes executed", detail=executed))
     return found
 

@@ -458,7 +458,7 @@ def test_a_long_course_is_drawn_by_the_most_of_each_stretch() -> None:
     points = data_of(render(replace(profile, memory=memory)))["figures"]["memory-course"]["data"]["points"]
 
     assert len(points) <= 1200
-    assert max(point["y"] for point in points) == 976 / 1e6
+    assert max(point["y"] for point in points) == 976, "in bytes"
 
 
 def test_a_gpus_activity_is_told_where_there_was_one() -> None:

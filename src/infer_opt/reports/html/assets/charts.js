@@ -8,7 +8,7 @@ const charts = (() => {
   const NARROW = 560, LETTER = 6.6;
 
   const shortened = (text, room) => (text.length <= room ? text : `${text.slice(0, Math.max(1, room - 1)).trimEnd()}…`);
-  const plain = (value) => (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e3 ? d3.format(".3~r") : d3.format(".3~s"))(value);
+  const plain = (value) => d3.format(Math.abs(value) >= 1e-3 && Math.abs(value) < 1e5 ? ",.3~r" : ".3~s")(value);
   const times = (value) => `${d3.format(".3~r")(value)}x`;
   const plot = (width, options) =>
     Plot.plot({ width, marginTop: 24, marginRight: 18, marginBottom: 44, style: { background: "none" }, ...options });
@@ -174,7 +174,7 @@ const charts = (() => {
 
   function bars(data, width, chosen = 0) {
     const found = data.groups[chosen].rows.map((d) => ({ ...d, time: d.time_ns / data.scale, floor: d.floor_ns === null ? null : d.floor_ns / data.scale }));
-    const share = new Map(found.map((d) => [d.name, d3.format(".0%")(d.share)]));
+    const share = new Map(found.map((d) => [d.name, d.share < 0.005 ? "< 1%" : d3.format(".0%")(d.share)]));
     return rows(width, found.map((d) => d.name), {
       x: { domain: [0, d3.max(found, (d) => Math.max(d.time, d.floor ?? 0)) || 1], label: `${data.axis} →`, grid: true, ticks: most(width) },
     }, (dy) => [
@@ -283,7 +283,7 @@ const charts = (() => {
         Plot.lineY(drawn, { x: "x", y: "y", curve: "step-after", stroke: ACCENT, strokeWidth: 2 }),
         Plot.dot([data.peak], { x: "x", y: "y", r: 8, symbol: "star", fill: ACCENT, stroke: PAPER }),
         Plot.text([data.peak], { x: "x", y: "y", text: "name", dx: 12, dy: -10, textAnchor: data.peak.x > drawn.at(-1).x * 0.8 ? "end" : "start", fill: INK, fontWeight: 600 }),
-        tip(data.points, { x: "x", y: "y", title: (d) => `${d.name}\n${plain(d.y)} MB alive` }),
+        tip(data.points, { x: "x", y: "y", title: (d) => `${d.name}\n${plain(d.y)} ${data.unit} alive` }),
       ],
     });
   }

@@ -41,9 +41,11 @@ def render(
     table = node_page(profile, by, top=top) if is_page else node_table(profile, by, top=top, width=width)
     cautions = [f"- {caution}" for caution in sentences.other_cautions(profile.notes)]
     if is_page:
-        return "\n\n".join(part for part in (*_answer(profile), table, *_memory(profile), "\n".join(cautions)) if part)
+        return "\n\n".join(
+            part for part in (*answer_lines(profile), table, *_memory(profile), "\n".join(cautions)) if part
+        )
     parts = [
-        "\n".join(_wrapped(_answer(profile), width)),
+        "\n".join(_wrapped(answer_lines(profile), width)),
         table,
         "\n".join(_wrapped(_memory(profile), width)),
         "\n".join(["Cautions", *_wrapped(cautions, width)] if cautions else []),
@@ -70,7 +72,8 @@ def _wrapped(lines: Sequence[str], width: int) -> list[str]:
     return [piece.replace("\u00a0", " ") for line in bound for piece in sentences.wrapped(line, width, indent="  ")]
 
 
-def _answer(profile: Profile) -> list[str]:
+def answer_lines(profile: Profile) -> list[str]:
+    """What was found, sentence by sentence, the answer first."""
     call = profile.call
     lines = sentences.fallback_notes(profile.notes)
     lines.append(

@@ -13,6 +13,7 @@ from infer_opt.reports.html import groups, memories, rooflines, surroundings
 from infer_opt.reports.html.layout import Cell, Download, Fact, Section, Table, items, pairs, paragraphs
 from infer_opt.reports.html.markup import Markup, element, joined
 from infer_opt.reports.html.page import Page
+from infer_opt.reports.profile import answer_lines
 from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, size
 
 _MOST_NODES = 600  # rows of the table of nodes
@@ -29,6 +30,7 @@ _HOW = (
 
 def page(profile: Profile) -> Page:
     """The whole page of a profile: where the time goes first, then why, then what would help."""
+    alerts = tuple(sentences.fallback_notes(profile.notes))
     found = [
         _diagnoses(profile),
         Section(identity="time", title="Where the time goes", parts=(groups.figure(profile),))
@@ -47,8 +49,8 @@ def page(profile: Profile) -> Page:
         kind="Profile",
         title=profile.subject,
         headline=headline(profile),
-        alerts=tuple(sentences.fallback_notes(profile.notes)),
-        lines=tuple(_lines(profile)),
+        alerts=alerts,
+        lines=tuple(line for line in answer_lines(profile) if line not in alerts),
         facts=tuple(_facts(profile)),
         sections=tuple(section for section in found if section is not None),
         downloads=tuple(_downloads(profile)),
@@ -67,16 +69,6 @@ def headline(profile: Profile) -> str:
     if profile.roofline is not None and profile.roofline.floor_ns:
         words += f"; its floor on this machine is {duration(profile.roofline.floor_ns)}"
     return words + "."
-
-
-def _lines(profile: Profile) -> list[str]:
-    latency = profile.call.latency
-    found = [
-        f"Median {duration(latency.value)} [{duration(latency.low)} to {duration(latency.high)}] over "
-        f"{profile.processes} fresh processes; {profile.config.label}, {profile.config.runtime} "
-        f"{profile.runtime_version}, on {sentences.machine_sentence(profile.machine)}."
-    ]
-    return found + ([] if profile.call.unaccounted is None else [sentences.one_line(profile.call.unaccounted)])
 
 
 def _facts(profile: Profile) -> list[Fact]:

@@ -11,6 +11,7 @@ import infer_opt.profiling
 import infer_opt.setting_up
 import zoo
 from driving import Home, Proven
+from infer_opt.config import TrialConfig
 from infer_opt.profiles.documents import from_document, to_document
 from infer_opt.profiles.profile import Profile
 from infer_opt.results import Caution
@@ -83,7 +84,8 @@ def test_models_of_all_kinds_have_a_profile(home: Home, name: str, operators: se
 def test_a_bundle_is_profiled_as_it_is_deployed(proven: Proven, home: Home) -> None:
     profile = profiled(home, proven.bundle)
 
-    assert profile.config.to_dict() == json.loads((proven.bundle / "bundle.json").read_text())["config"]
+    manifest = json.loads((proven.bundle / "bundle.json").read_text())
+    assert profile.config == TrialConfig.from_dict(manifest["config"])
     assert profile.subject == str(proven.bundle)
     assert Caution.SYNTHETIC_INPUTS not in {note.caution for note in profile.notes}  # it brings its own
 

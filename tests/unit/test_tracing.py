@@ -177,3 +177,16 @@ def test_inputs_are_filled_up_as_a_bundle_does_it(tmp_path: Path) -> None:
     assert softmax_of(plain) == (1, 5, 5)
     assert softmax_of(padded) == (1, 8, 8)
     assert len(traced(padded, tmp_path, profiled_first=True).nodes_us) == 13
+
+
+@pytest.mark.usefixtures("briefly")
+def test_nodes_that_run_side_by_side_are_the_same_nodes(tmp_path: Path) -> None:
+    feeds = {"left": np.ones((2, 4), np.float32), "right": np.ones((2, 6), np.float32)}
+    found = subject(tmp_path, zoo.two_in_two_out(), **feeds)
+    found = replace(found, options=SessionOptions(intra_threads=1, inter_threads=2, parallel=True))
+
+    one = traced(found, tmp_path, profiled_first=False)
+
+    assert set(one.nodes_us) == {key for key, _ in look(found, tmp_path).nodes}
+    assert set(one.executions.values()) == {1.0}
+    assert min(one.graph_us) > 0

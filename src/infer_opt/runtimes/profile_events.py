@@ -126,9 +126,15 @@ class _Reader:
             self._executed(one, (), executions)
         executions.sort(key=lambda execution: execution.begin_us)
         self.calls.append(
-            SeenCall(begin_us=event.ts, run_us=event.dur, graph_us=self.graph_us, executions=tuple(executions))
+            SeenCall(
+                begin_us=event.ts,
+                run_us=event.dur,
+                graph_us=self.graph_us,
+                executions=tuple(executions),
+                device=tuple(sorted(self.device, key=lambda found: found.begin_us)),
+            )
         )
-        self.pending, self.graph_us = [], 0
+        self.pending, self.device, self.graph_us = [], [], 0
 
     def _executed(self, one: "_Pending", outer: Key, executions: list[Execution]) -> None:
         event = one.event
@@ -149,7 +155,8 @@ class _Reader:
             self._executed(inner, key, executions)
 
     def profile(self) -> RuntimeProfile:
-        # A GPU's events come when the profile ends: by time, not by place, they belong to a call.
+        # A GPU's events stand after the nodes that they are of, where the runtime knows them, and on a clock of their
+        # own perhaps. What comes after the last call belongs to one by time.
         device = sorted(self.device, key=lambda found: found.begin_us)
         calls, at = [], 0
         for call in self.calls:
@@ -159,7 +166,7 @@ class _Reader:
             first = at
             while at < len(device) and device[at].begin_us <= end:
                 at += 1
-            calls.append(replace(call, device=tuple(device[first:at])) if at > first else call)
+            calls.append(replace(call, device=(*call.device, *device[first:at])) if at > first else call)
         return RuntimeProfile(seen=tuple(self.seen.values()), calls=tuple(calls))
 
 

@@ -103,6 +103,16 @@ def test_kernels_belong_to_the_call_in_whose_time_they_ran(tmp_path: Path) -> No
     assert first.copies == {"host to device": (1, 4096, 3)}
 
 
+def test_kernels_that_stand_among_the_nodes_belong_to_their_call_whatever_their_clock(tmp_path: Path) -> None:
+    events = two_calls()
+    events.insert(1, kernel("gemm", 1_000_020, 10))
+    events.insert(6, kernel("gemm", 1_000_500, 7))
+
+    first, second = read_profile(write(tmp_path / "p.json", events)).calls
+
+    assert [[one.duration_us for one in call.device] for call in (first, second)] == [[10], [7]]
+
+
 def test_a_call_on_a_processor_has_no_device(tmp_path: Path) -> None:
     profile = read_profile(write(tmp_path / "p.json", two_calls()))
 

@@ -83,3 +83,16 @@ class MachineFacts:
     memory_bytes: int
     gpus: tuple[Gpu, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLevel:
+    """One level of the processor's data caches: `level` 1 is the nearest to a core.
+
+    `capacity_bytes` is that of one cache, which `shared_by` hardware threads have in common; there are `count` of them.
+    """
+
+    level: int
+    capacity_bytes: int
+    shared_by: int
+    count: int

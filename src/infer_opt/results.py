@@ -71,6 +71,7 @@ class Caution(StrEnum):
     OTHER_MACHINE = "other-machine"
     OTHER_RUNTIME = "other-runtime"
     ONNX_EXPORT = "onnx-export"
+    LOW_CEILING = "low-ceiling"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,8 @@ class Ceilings:
 
     `operations_per_s` are those of matrix products, precision (float32, float16, bfloat16, int8, ...) -> operations a
     second, where a multiplication and an addition count as two; precisions that do not run here are left out.
-    `launch` is what starting the smallest node takes, in ns. `measured_ms` is since 1970.
+    `launch` is what starting the smallest node takes, in ns. `measured_ms` is since 1970. They are the most that was
+    seen in so many `measurements`; `disturbed_by` says what else went on in all of them, None where one was quiet.
     """
 
     fingerprint: str
@@ -39,6 +40,8 @@ class Ceilings:
     bandwidths: tuple[Bandwidth, ...]
     launch: Estimate
     measured_ms: int
+    measurements: int = 1
+    disturbed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

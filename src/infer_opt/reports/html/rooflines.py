@@ -6,7 +6,8 @@ from infer_opt.profiles.nodes import NodeTimes
 from infer_opt.profiles.profile import Profile
 from infer_opt.profiles.roofline import NodeFloor, Roofline
 from infer_opt.reports.html.layout import Cell, Figure, Table
-from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, size
+from infer_opt.reports.quantities import NOT_KNOWN, duration, number, size
+from infer_opt.reports.roofline import lines
 from infer_opt.reports.sentences import one_line
 
 _POINTS = 800  # nodes that are drawn, and stand in its table: those that take the most time
@@ -30,11 +31,7 @@ def figure(profile: Profile) -> Figure | None:
         identity="roofline",
         kind="roofline",
         title="How far the nodes are from what this machine can do",
-        summary=f"The floor of all nodes together is {duration(roofline.floor_ns)} a call; they take "
-        f"{duration(profile.call.nodes_ns)}, {number(profile.call.nodes_ns / roofline.floor_ns)} times as long. "
-        f"{percent(roofline.counted_share)} of the time is in nodes whose work is counted."
-        if roofline.floor_ns
-        else "The floor is not known.",
+        summary=" ".join(lines(profile)),
         data={
             "x_axis": "operations a byte",
             "y_axis": "operations a second",
@@ -82,8 +79,9 @@ def _ceilings(roofline: Roofline) -> Table:
     ]  # fmt: skip
     launch = ("starting a node", number(found.launch.value / 1e3),
               f"{number(found.launch.low / 1e3)} to {number(found.launch.high / 1e3)}", "µs")  # fmt: skip
+    threads = f", {found.threads} thread{'s' * (found.threads != 1)}" if found.threads else ""
     return Table(
-        caption=f"Ceilings of this machine, {found.provider}, {found.threads} threads, as measured",
+        caption=f"Ceilings of this machine, as measured: {found.provider}{threads}",
         headings=("ceiling", "value", "95 % interval", "unit"),
         rows=(*rates, *flows, launch),
         texts=frozenset({0, 3}),

@@ -2,6 +2,7 @@
 
     python -m scripts.draw_report_pictures                  # tunes a shipped model first: two minutes
     python -m scripts.draw_report_pictures --page run.html  # of a page that is there already
+    python -m scripts.draw_report_pictures --made-up        # of the results that the tests make up
 
 Needs the extra [test] and a Chromium at /usr/bin/chromium.
 """
@@ -23,6 +24,7 @@ PICTURES = ROOT / "docs" / "pictures"
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 MODEL, INPUTS = "models/digits_cnn.onnx", "models/digits_cnn.npz"
+MARGIN = 28  # pixels around sections, which end where their text does
 COLOURS = 128  # of a picture: a page has few, and the file is a third of the size
 
 
@@ -48,9 +50,10 @@ def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, help="A page that `tune --report` wrote.")
     parser.add_argument("--budget", default="120s", help="Of the tuning, where there is no page.")
+    parser.add_argument("--made-up", action="store_true", help="Of results that were never measured.")
     chosen = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
-        page = chosen.page or tuned(Path(folder), chosen.budget)
+        page = chosen.page or (made_up if chosen.made_up else tuned)(Path(folder), chosen.budget)
         for shot, picture in drawn(page):
             path = PICTURES / f"{shot.name}.png"
             picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS).save(path, optimize=True)
@@ -64,6 +67,17 @@ def tuned(folder: Path, budget: str) -> Path:
     command += ["--budget", budget, "--out", str(folder / "bundle"), "--report", str(page)]
     command += ["--store", f"sqlite:///{folder / 'store.db'}"]
     subprocess.run(command, cwd=ROOT, check=True)
+    return page
+
+
+def made_up(folder: Path, budget: str) -> Path:
+    """The page of a tuning that nobody measured; it says so where the name of the model stands."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from infer_opt.reports.html.pages import render
+    from made_reports import made_tuning
+
+    page = folder / "report.html"
+    page.write_text(render(made_tuning(path="made-up.onnx")), encoding="utf-8")
     return page
 
 
@@ -90,10 +104,11 @@ def whole(window: Page, shot: Shot) -> Image.Image:
     parts = [
         opened(window.locator(f"#{name}").screenshot()) for name in shot.sections if window.locator(f"#{name}").count()
     ]
-    picture = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)))
-    top = 0
+    size = (max(part.width for part in parts) + 2 * MARGIN, sum(part.height for part in parts) + 2 * MARGIN)
+    picture = Image.new("RGB", size, parts[0].getpixel((0, 8)))
+    top = MARGIN
     for part in parts:
-        picture.paste(part, (0, top))
+        picture.paste(part, (MARGIN, top))
         top += part.height
     return picture
 

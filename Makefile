@@ -40,7 +40,7 @@ prove: .venv/.prove
 	@touch $@
 
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu,graph,openvino,parquet,search,prove,test]'
+	$(PIP) -e '.[cpu,graph,openvino,parquet,profile,search,prove,test]'
 	@touch $@ .venv/.cpu .venv/.prove
 
 .venv/.torch: .venv/.test

@@ -36,6 +36,7 @@ HOMES = {
     "onnxscript": ("transforms",),
     "onnx_ir": ("transforms",),
     "torch": ("runtimes",),
+    "memray": ("surrounding", "workers"),
     "pynvml": ("monitors",),
     "prometheus_client": ("prometheus",),
     "sqlalchemy": ("store",),

@@ -46,23 +46,42 @@ def ceilings_of(
         WorkerError: the measuring process ended, or took longer than three minutes.
         StorageError: the cache folder cannot be written.
     """
+    setting, folder = _setting(machine, options, runtime=runtime, version=version), cache / FOLDER
+    found = None if again else kept(folder, setting)
+    if found is not None and not more and _is_settled(found):
+        return found
+    fresh: Ceilings = run_task("infer_opt.ceilings:measure_here", setting, caches(), timeout_s=TIMEOUT_S)
+    found = fresh if found is None else the_most(found, fresh)
+    keep(folder, setting, found)
+    return found
+
+
+def kept_ceilings(
+    machine: MachineFacts, *, options: SessionOptions, runtime: str, version: str, cache: Path
+) -> tuple[Ceilings | None, bool]:
+    """What was measured before, None where nothing was; and whether that will do, so that none need be measured now.
+
+    Raises:
+        ConfigError: not ONNX Runtime.
+    """
+    found = kept(cache / FOLDER, _setting(machine, options, runtime=runtime, version=version))
+    return found, found is not None and _is_settled(found)
+
+
+def _is_settled(found: Ceilings) -> bool:
+    return found.disturbed_by is None or found.measurements >= TRIES
+
+
+def _setting(machine: MachineFacts, options: SessionOptions, *, runtime: str, version: str) -> Setting:
     if runtime != MEASURED:
         raise ConfigError(f"ceilings are measured with ONNX Runtime, not with {runtime}")
-    setting = Setting(
+    return Setting(
         machine=machine.fingerprint,
         provider=str(options.provider),
         threads=threads_of(machine, options),
         runtime=runtime,
         version=version,
     )
-    folder = cache / FOLDER
-    found = None if again else kept(folder, setting)
-    if found is not None and not more and (found.disturbed_by is None or found.measurements >= TRIES):
-        return found
-    fresh: Ceilings = run_task("infer_opt.ceilings:measure_here", setting, caches(), timeout_s=TIMEOUT_S)
-    found = fresh if found is None else the_most(found, fresh)
-    keep(folder, setting, found)
-    return found
 
 
 def cautions(found: Roofline, nodes: Sequence[NodeTimes]) -> tuple[Note, ...]:

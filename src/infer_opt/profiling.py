@@ -1,6 +1,7 @@
 """`infer-opt profile`: where a model's time and memory go, node by node.
 
-The story: look at what is executed, time it in fresh processes, account for it.
+The story: look at what is executed and what this machine can do, time it in fresh processes, account for it, hold it
+against the floors.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +11,9 @@ from typing import Any
 
 from infer_opt.accounting import PRECISION, Account, account, half_width, latency_of
 from infer_opt.budget import Budget
-from infer_opt.config import Distribution
+from infer_opt.config import Distribution, TrialConfig
 from infer_opt.errors import ConfigError, ModelError, UnavailableError
+from infer_opt.explaining import explain, find_limits
 from infer_opt.parties import Party, foreign_notes, open_party, request_for
 from infer_opt.profiles.executed import Looked, ProcessTrace
 from infer_opt.profiles.profile import Profile
@@ -22,6 +24,7 @@ from infer_opt.stats.intervals import PROCESSES_FOR_A_CLAIM
 from infer_opt.taking import inspect_model
 from infer_opt.tracing import Subject
 from infer_opt.transforms.cache import ArtefactCache
+from infer_opt.workers.environments import Environment
 from infer_opt.workers.messages import Call
 from infer_opt.workers.process import WorkerError, WorkerProcess
 
@@ -40,28 +43,82 @@ def profile(request: Request, *, budget: Budget, show: Show) -> Profile:
     Raises:
         InferOptError: the model cannot be run or profiled, or the time was too short for a single process.
     """
+    with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
+        ready = prepare(request, scratch, cache, budget=budget, show=show)
+        looked, machine = ready.looked, ready.setup.rig.machine
+        limits = find_limits(machine, ready.subject.options, looked.runtime_version, budget=budget, show=show)
+        traces, disturbed = _traces(ready, budget=budget, show=show)
+        return explain(profile_of(ready, traces, disturbed), limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A model or bundle that was looked at and can be timed. `elsewhere` is another environment with its runtime."""
+
+    party: Party
+    setup: Setup
+    subject: Subject
+    looked: Looked
+    scratch: Path
+    elsewhere: Environment | None = None
+
+    @property
+    def config(self) -> TrialConfig:
+        """How it is opened, at the batch size that it is fed with."""
+        return replace(self.party.config, batch=next(iter(self.setup.rig.feeds)))
+
+
+def prepare(
+    request: Request,
+    scratch: Path,
+    cache: ArtefactCache,
+    *,
+    budget: Budget,
+    show: Show,
+    elsewhere: Environment | None = None,
+) -> Ready:
+    """Inspect the model or bundle, make up what it is fed with, and look at what is executed. Nothing is timed yet.
+
+    Raises:
+        InferOptError: it cannot be run or profiled.
+    """
     party = open_party(request.model, request)
     _require_profiler(party)
-    with scratch_folder() as scratch, ArtefactCache(cache_folder() / "artefacts") as cache:
-        show(Progress(stage="inspect", detail=str(request.model)))
-        asked, notes = _of_one_shape(_asked(party, request))
-        setup = set_up(asked, scratch, cache, budget_s=budget.total_s, exports=False)
-        setup = replace(setup, notes=(*setup.notes, *notes, *foreign_notes(setup, party)))
-        return _profiled(setup, party, scratch, budget=budget, show=show)
-
-
-def _profiled(setup: Setup, party: Party, scratch: Path, *, budget: Budget, show: Show) -> Profile:
-    config = replace(party.config, batch=next(iter(setup.rig.feeds)))
+    show(Progress(stage="inspect", detail=str(request.model)))
+    asked, notes = _of_one_shape(_asked(party, request))
+    setup = set_up(asked, scratch, cache, budget_s=budget.total_s, exports=False)
+    setup = replace(setup, notes=(*setup.notes, *notes, *foreign_notes(setup, party)))
     subject = _subject(setup, party)
     show(Progress(stage="look", detail=str(party.path)))
-    looked: Looked = _ask(setup, Call(target="infer_opt.tracing:look", arguments=(subject, scratch)), budget.total_s)[0]
-    traces, disturbed = _traces(setup, subject, looked, scratch, budget=budget, show=show)
-    found: Account = account(looked, traces, is_parallel=config.options.parallel)
+    command = Call(target="infer_opt.tracing:look", arguments=(subject, scratch))
+    looked: Looked = _ask(setup, command, budget.total_s, elsewhere=elsewhere)[0]
+    return Ready(party=party, setup=setup, subject=subject, looked=looked, scratch=scratch, elsewhere=elsewhere)
+
+
+def timed(ready: Ready, *, seconds: float, profiled_first: bool) -> tuple[ProcessTrace, str | None]:
+    """What one fresh process brings home in about `seconds`, and what disturbed it from outside, or None.
+
+    Raises:
+        ModelError: the process died, or gave no answer.
+    """
+    command = Call(
+        target="infer_opt.tracing:trace",
+        arguments=(ready.subject, ready.scratch),
+        keywords=(("events", ready.looked.events), ("seconds", seconds), ("profiled_first", profiled_first)),
+    )
+    timeout_s = PATIENCE * (seconds + 10 * ready.looked.call_ns / 1e9)
+    return _ask(ready.setup, command, timeout_s, elsewhere=ready.elsewhere)
+
+
+def profile_of(ready: Ready, traces: Sequence[ProcessTrace], notes: Sequence[Note] = ()) -> Profile:
+    """The profile that the traces of fresh processes add up to."""
+    setup, looked = ready.setup, ready.looked
+    found: Account = account(looked, traces, is_parallel=ready.config.options.parallel)
     return Profile(
-        subject=str(party.path),
-        config=config,
+        subject=str(ready.party.path),
+        config=ready.config,
         runtime_version=looked.runtime_version,
-        model=replace(setup.rig.facts, path=str(party.path)),
+        model=replace(setup.rig.facts, path=str(ready.party.path)),
         machine=setup.rig.machine,
         call=found.call,
         nodes=found.nodes,
@@ -69,7 +126,7 @@ def _profiled(setup: Setup, party: Party, scratch: Path, *, budget: Budget, show
         processes=len(traces),
         placement=looked.placement,
         device=found.device,
-        notes=(*setup.notes, *found.notes, *disturbed),
+        notes=(*setup.notes, *found.notes, *notes),
         trace=found.trace,
     )
 
@@ -160,9 +217,7 @@ class _Kept:
         return found
 
 
-def _traces(
-    setup: Setup, subject: Subject, looked: Looked, scratch: Path, *, budget: Budget, show: Show
-) -> tuple[Sequence[ProcessTrace], list[Note]]:
+def _traces(ready: Ready, *, budget: Budget, show: Show) -> tuple[Sequence[ProcessTrace], list[Note]]:
     """Fresh processes one after another: five, and more while the latency is not known to 2 % and there is time."""
     kept = _Kept()
     cost_s, reasons = 0.0, list[str]()
@@ -178,12 +233,7 @@ def _traces(
         before = budget.elapsed_s
         first = kept.profiled_first if quiet else bool(number % 2)
         seconds = min(LONGEST_S, max(0.1, budget.left_s / max(1, PROCESSES_FOR_A_CLAIM - number) - STARTING_S))
-        command = Call(
-            target="infer_opt.tracing:trace",
-            arguments=(subject, scratch),
-            keywords=(("events", looked.events), ("seconds", seconds), ("profiled_first", first)),
-        )
-        trace, reason = _ask(setup, command, PATIENCE * (seconds + 10 * looked.call_ns / 1e9))
+        trace, reason = timed(ready, seconds=seconds, profiled_first=first)
         (kept.quiet if reason is None else kept.disturbed)[first].append(trace)
         reasons += [reason] if reason is not None else []
         cost_s = budget.elapsed_s - before
@@ -198,10 +248,12 @@ def _disturbed(kept: _Kept, reasons: Sequence[str]) -> list[Note]:
     return [Note(caution=Caution.TOO_NOISY, text=text)]
 
 
-def _ask(setup: Setup, command: Call, timeout_s: float) -> tuple[Any, str | None]:
+def _ask(
+    setup: Setup, command: Call, timeout_s: float, *, elsewhere: Environment | None = None
+) -> tuple[Any, str | None]:
     """The answer of a fresh process to `command`, and what disturbed it meanwhile."""
     rig = setup.rig
-    with WorkerProcess(setup.generator, cap_bytes=rig.cap_bytes) as worker:
+    with WorkerProcess(setup.generator, cap_bytes=rig.cap_bytes, elsewhere=elsewhere) as worker:
         over = rig.watch([worker.pid])
         try:
             answer = worker.ask(command, timeout_s=max(60.0, timeout_s))

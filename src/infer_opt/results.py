@@ -70,6 +70,7 @@ class Caution(StrEnum):
     PARTLY_ELSEWHERE = "partly-elsewhere"
     OTHER_MACHINE = "other-machine"
     OTHER_RUNTIME = "other-runtime"
+    UNPAIRED = "unpaired"
     ONNX_EXPORT = "onnx-export"
     LOW_CEILING = "low-ceiling"
 

@@ -12,7 +12,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from golden.tunings import BENCHMARK, FASTER, NO_FASTER, TOO_NOISY
+from infer_opt.differences import compare
 from infer_opt.reports.html.pages import Reported, render
+from made_differences import profile, slowed
 from made_reports import HOSTILE, made_transformer, made_tuning
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -34,6 +36,7 @@ WIDTHS = (360, 1400)
 COUNTED = """
 ({kind, data}) => ({
   distribution: {selector: '[aria-label="line"] path', count: () => data.series.length},
+  differences: {selector: '[aria-label="dot"] circle', count: () => data.groups[0].rows.length},
   epochs: {selector: '[aria-label="dot"] circle', count: () => data.rows.length},
   landscape: {selector: '[aria-label="dot"] circle, [aria-label="dot"] path', count: () => data.points.length},
   effects: {selector: '[aria-label="dot"] circle', count: () => data.rows.length},
@@ -76,6 +79,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     for name, build in RESULTS.items():
         (folder / f"{name}.html").write_text(render(build()), encoding="utf-8")
+    subject = profile(seed=1, nodes=slowed("soft1", 2.0))
+    beside = render(subject, difference=compare(subject, profile(seed=2), paired=True))
+    (folder / "difference.html").write_text(beside, encoding="utf-8")
     return folder
 
 
@@ -110,7 +116,7 @@ def boxes(page: Page, expression: str) -> Any:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("name", [*RESULTS, "difference"])
 def test_a_page_draws_every_chart_with_all_of_its_data_and_fits(
     show: Callable[..., Shown], name: str, width: int
 ) -> None:

@@ -9,6 +9,7 @@ import click
 from infer_opt.errors import ConfigError, InferOptError, StorageError
 
 if TYPE_CHECKING:
+    from infer_opt.profiles.comparing import ProfileDifference
     from infer_opt.profiles.profile import Profile
     from infer_opt.reports.html.pages import Reported
     from infer_opt.results import Benchmark
@@ -42,8 +43,11 @@ def require_place(path: Path | None) -> None:
         raise StorageError(f"{folder} cannot be written", hint="name a file elsewhere")
 
 
-def write_page(path: Path | None, found: "Reported", *, measured_ms: int, kept_as: str | None) -> None:
-    """The page of a result, if one is wanted; says where it is.
+def write_page(
+    path: Path | None, found: "Reported", *, measured_ms: int, kept_as: str | None,
+    difference: "ProfileDifference | None" = None,
+) -> None:  # fmt: skip
+    """The page of a result, if one is wanted; says where it is. `difference` is that of a profile from another.
 
     Raises:
         StorageError: it cannot be written.
@@ -53,7 +57,8 @@ def write_page(path: Path | None, found: "Reported", *, measured_ms: int, kept_a
     from infer_opt.cli.writing import write_text
     from infer_opt.reports.html.pages import render
 
-    write_text(path, render(found, measured_ms=measured_ms, identity=kept_as), option="--report")
+    page = render(found, measured_ms=measured_ms, identity=kept_as, difference=difference)
+    write_text(path, page, option="--report")
     click.echo(f"Report: {path}", err=True)
 
 

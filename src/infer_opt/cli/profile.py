@@ -7,11 +7,13 @@ import click
 
 from infer_opt.cli.keeping import report_option, store_option
 from infer_opt.cli.options import choice, feeding_options, interruptible, parse_batches, parse_dims, parse_providers
+from infer_opt.cli.surroundings import is_process, process_options, run
+from infer_opt.errors import ConfigError
 from infer_opt.reports import By, Format
 
 
 @click.command("profile")
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|BUNDLE")
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|BUNDLE", required=False)
 @feeding_options
 @click.option(
     "--provider",
@@ -30,6 +32,18 @@ from infer_opt.reports import By, Format
     show_default=True,
     help="What the table adds nodes up by; block: what several nodes of the model were fused into.",
 )
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="MODEL|BUNDLE|PROFILE.json",
+    help="Compare with another model, measured in turn, or with a profile that --format json wrote.",
+)
+@click.option(
+    "--runtime-env",
+    type=click.Path(path_type=Path),
+    metavar="ENVIRONMENT",
+    help="Compare with the ONNX Runtime of another Python environment: MODEL, or that of --against, is run there.",
+)
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="How many lines the table has.")
 @click.option(
     "--format",
@@ -45,27 +59,38 @@ from infer_opt.reports import By, Format
     metavar="FILE",
     help="Write one call as a trace that chrome://tracing and Perfetto open.",
 )
-@click.option("--force", is_flag=True, help="Replace the file of --trace where it exists.")
+@click.option("--force", is_flag=True, help="Replace the files of --trace, --flame and --out where they exist.")
 @report_option
 @store_option
+@process_options
+@click.pass_context
 def command(
-    model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int, custom_ops: tuple[str, ...],
-    provider: str, budget: str, by: str, top: int, form: str, trace: Path | None, force: bool,
-    report: Path | None, store_url: str | None,
+    context: click.Context, /, model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int,
+    custom_ops: tuple[str, ...], provider: str, budget: str, by: str, top: int, form: str, trace: Path | None,
+    force: bool, report: Path | None, store_url: str | None, against: Path | None, runtime_env: Path | None,
+    **process: object,
 ) -> None:  # fmt: skip
     """Say where a model's time and memory go: by operator, by module of the network, or node by node.
 
     A model is opened with stock settings, a bundle as it is deployed. Times are those of fresh processes, in which
     calls with the runtime's profiler alternate with calls without it.
+
+    With --command or --function, say where the time and memory of the program around a model go: by what they are
+    spent on and by function, and what is spent waiting for Python's lock.
     """
+    if is_process(context):
+        run({**process, "form": form, "force": force})
+        return
     import time as clock
 
     from infer_opt.budget import Budget
     from infer_opt.cli.keeping import keep, require_place, say_kept, write_page
     from infer_opt.cli.progress import shown
     from infer_opt.cli.writing import require_room, write_text
+    from infer_opt.comparing import profile_against
     from infer_opt.presets import parse_duration
     from infer_opt.profiling import profile
+    from infer_opt.reports.differences import render as render_difference
     from infer_opt.reports.profile import render, trace_document
     from infer_opt.request import Request
 
@@ -83,13 +108,26 @@ def command(
         custom_ops=custom_ops,
         seed=seed,
     )
+    compares = against is not None or runtime_env is not None
+    if compares and by == By.BLOCK:
+        raise ConfigError("profiles are not compared by block", hint="--by operator, module or node")
     if trace is not None:
         require_room(trace, force=force, option="--trace")
+    width = shutil.get_terminal_size((120, 24)).columns
+    difference = None
     with interruptible(time.interrupt), shown(time) as show:
-        found = profile(request, budget=time, show=show)
+        if compares:
+            found, _, difference = profile_against(
+                request, against=against, runtime_env=runtime_env, budget=time, show=show
+            )
+        else:
+            found = profile(request, budget=time, show=show)
     if trace is not None:
         write_text(trace, trace_document(found), option="--trace")
-    click.echo(render(found, form, by=By(by), top=top, width=shutil.get_terminal_size((120, 24)).columns))
+    if difference is not None:
+        click.echo(render_difference(difference, form, by=By(by), top=top, width=width))
+    else:
+        click.echo(render(found, form, by=By(by), top=top, width=width))
     kept_as = keep(found, url=store_url, started_ms=started_ms)
     say_kept(kept_as)
-    write_page(report, found, measured_ms=started_ms, kept_as=kept_as)
+    write_page(report, found, measured_ms=started_ms, kept_as=kept_as, difference=difference)

@@ -14,6 +14,7 @@ TITLES = {
     "race": "Racing",
     "confirm": "Confirming",
     "look": "Looking at nodes",
+    "ceilings": "Machine ceilings",
     "profile": "Timing nodes",
     "bundle": "Writing the bundle",
 }

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 
 from infer_opt.errors import ConfigError, UnavailableError
 
@@ -16,22 +17,21 @@ class Watched:
     Its own Ctrl-C reaches it from the terminal; `forward` hands on what does not.
     """
 
-    def __init__(self, command: str) -> None:
+    def __init__(
+        self, command: str, *, words: Sequence[str] | None = None, before: Callable[[], None] | None = None
+    ) -> None:
         """Start `command`, split as a shell would, but by no shell: no pipes, no redirection, no variables.
+
+        `words` are run in its place where it is started by another program; `before` is called in the new process.
 
         Raises:
             ConfigError: it is empty, or its quotes do not close.
             UnavailableError: there is no such program, or it may not be run.
         """
         self.text = command
+        words = split(command) if words is None else words
         try:
-            words = shlex.split(command)
-        except ValueError as error:
-            raise ConfigError(f"--command {command!r} cannot be split: {error}", hint="close its quotes") from error
-        if not words:
-            raise ConfigError("--command is empty", hint="such as --command 'python serve.py'")
-        try:
-            self._process = subprocess.Popen(words)
+            self._process = subprocess.Popen(words, preexec_fn=before)
         except OSError as error:
             hint = (
                 f"for pipes and variables: --command \"sh -c '{command}'\"" if "|" in words or "&&" in words else None
@@ -68,6 +68,21 @@ class Watched:
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
+
+
+def split(command: str) -> list[str]:
+    """The words of a command, as a shell would split it.
+
+    Raises:
+        ConfigError: it is empty, or its quotes do not close.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"--command {command!r} cannot be split: {error}", hint="close its quotes") from error
+    if not words:
+        raise ConfigError("--command is empty", hint="such as --command 'python serve.py'")
+    return words
 
 
 def _pidfd(pid: int) -> int | None:

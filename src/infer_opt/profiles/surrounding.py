@@ -16,9 +16,15 @@ class SurroundingProfile:
     """A sampling profile of a program or function.
 
     `rate_hz` samples a second were taken over `seconds`. `stacks` are on-CPU samples, `waiting` those of threads that
-    were idle, `holding` those that held Python's global interpreter lock; None where that was not looked at.
-    `memory` are stacks by bytes allocated at the peak, None likewise. `shares` are the application's time by what it
-    does, (name, share of all on-CPU samples): `infer-opt` and runtimes, numpy, the application's own modules.
+    were idle, `waiting_for_gil` those that wanted Python's global interpreter lock and did not have it, `holding` those
+    that held it; None where that was not looked at. `memory` are stacks by bytes allocated at the peak, None likewise;
+    `peak_bytes` are those bytes altogether. `shares` are the application's time by what it does, (name, share of all
+    on-CPU samples): `infer-opt` and runtimes, numpy, the application's own modules. `threads` are on-CPU samples by the
+    name of the thread.
+
+    `late_s` is how long the program had run when sampling began. `cpu_s` is the CPU time of all of its threads and
+    children by the system's account, those without Python too, and `rss_peak_bytes` the most resident memory seen; None
+    where the system does not say. `notes` are sentences on what is missing, and why.
     """
 
     subject: str
@@ -26,8 +32,15 @@ class SurroundingProfile:
     rate_hz: int
     stacks: tuple[Stack, ...]
     waiting: tuple[Stack, ...] | None = None
+    waiting_for_gil: tuple[Stack, ...] | None = None
     holding: tuple[Stack, ...] | None = None
     memory: tuple[Stack, ...] | None = None
     peak_bytes: int | None = None
     shares: tuple[tuple[str, float], ...] = ()
+    threads: tuple[tuple[str, int], ...] = ()
+    processes: int = 1
+    late_s: float = 0.0
+    cpu_s: float | None = None
+    rss_peak_bytes: int | None = None
     exit_code: int | None = None
+    notes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from infer_opt.errors import ConfigError
 from infer_opt.profiles.documents import to_document
 from infer_opt.profiles.profile import Profile
-from infer_opt.reports import By, Format, sentences
+from infer_opt.reports import By, Format, roofline, sentences
 from infer_opt.reports.documents import to_json
 from infer_opt.reports.node_table import end_of, node_page, node_table, runs
 from infer_opt.reports.quantities import duration, size
@@ -16,6 +16,7 @@ from infer_opt.results import Estimate
 
 NARROWEST, WIDEST = 60, 160
 HOLDERS_SHOWN = 5
+FARTHEST = 5  # nodes from their floors
 TENSOR = 36  # characters of a tensor's or node's name in a sentence
 _UNIT = re.compile(r"(\d) (ns|µs|ms|s|B|kB|MB|GB)\b")
 
@@ -41,16 +42,22 @@ def render(
     table = node_page(profile, by, top=top) if is_page else node_table(profile, by, top=top, width=width)
     cautions = [f"- {caution}" for caution in sentences.other_cautions(profile.notes)]
     if is_page:
-        return "\n\n".join(
-            part for part in (*answer_lines(profile), table, *_memory(profile), "\n".join(cautions)) if part
-        )
+        pieces = (*answer_lines(profile), *roofline.lines(profile), table, *_floors(profile, None), *_memory(profile))
+        return "\n\n".join(part for part in (*pieces, "\n".join(cautions)) if part)
     parts = [
-        "\n".join(_wrapped(answer_lines(profile), width)),
+        "\n".join(_wrapped([*answer_lines(profile), *roofline.lines(profile)], width)),
         table,
+        "\n".join(_floors(profile, width)),
         "\n".join(_wrapped(_memory(profile), width)),
         "\n".join(["Cautions", *_wrapped(cautions, width)] if cautions else []),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _floors(profile: Profile, width: int | None) -> list[str]:
+    found = roofline.table(profile, top=FARTHEST, width=width)
+    title = "Farthest from what the machine could do"
+    return [title if width is not None else f"**{title}**", found] if found else []
 
 
 def trace_document(profile: Profile) -> str:

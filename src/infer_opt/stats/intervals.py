@@ -36,7 +36,7 @@ def as_sample(values: Values) -> FloatArray:
     return sample
 
 
-def student_t(probability: float, degrees: int) -> float:
+def student_t(probability: float, degrees: float) -> float:
     """The quantile of Student's t at `probability`, 0 to 1, with 1 or more degrees of freedom."""
     from scipy.special import stdtrit
 

@@ -15,6 +15,7 @@ from typing import IO, Any, ClassVar, Self
 
 from infer_opt.errors import InferOptError
 from infer_opt.results import FailureKind
+from infer_opt.workers.environments import Environment
 from infer_opt.workers.isolation import memory_bytes, resident_bytes
 from infer_opt.workers.messages import Call, Failed
 
@@ -59,21 +60,31 @@ class WorkerProcess:
         generator: the source of the environment's random padding (Mytkowicz 2009: its size shifts the stack).
         cap_bytes: resident memory above which the worker is killed; None for no cap.
         own_pools: leave OpenMP and MKL to the library that runs there: PyTorch takes its threads from them.
+        elsewhere: another Python environment to run in; this one unless given.
     """
 
-    def __init__(self, generator: random.Random, *, cap_bytes: int | None = None, own_pools: bool = False) -> None:
+    def __init__(
+        self,
+        generator: random.Random,
+        *,
+        cap_bytes: int | None = None,
+        own_pools: bool = False,
+        elsewhere: Environment | None = None,
+    ) -> None:
         ours, theirs = socket.socketpair()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
         padding = {"INFER_OPT_PADDING": "x" * generator.randrange(PADDING_BYTES)}
+        python = sys.executable if elsewhere is None else str(elsewhere.python)
+        variables = {} if elsewhere is None else elsewhere.variables
         with theirs:
             self._process = subprocess.Popen(
                 # -P: a file called random.py or onnx.py in the user's folder must not be taken for the library.
-                [sys.executable, "-P", "-m", "infer_opt.workers.child", str(theirs.fileno()), str(os.getpid())],
+                [python, "-P", "-m", "infer_opt.workers.child", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                env=os.environ | (NUMPY_POOL if own_pools else THREAD_ENVIRONMENT) | padding,
+                env=os.environ | (NUMPY_POOL if own_pools else THREAD_ENVIRONMENT) | variables | padding,
                 # A Ctrl-C at the terminal goes to the tuner, which ends its workers in order.
                 start_new_session=True,
             )

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from infer_opt.profiles.comparing import ProfileDifference
 from infer_opt.profiles.diagnoses import Diagnosis
 from infer_opt.profiles.documents import to_document
 from infer_opt.profiles.nodes import DeviceActivity, NodeTimes
 from infer_opt.profiles.profile import Profile
 from infer_opt.reports import sentences
-from infer_opt.reports.html import groups, memories, rooflines, surroundings
+from infer_opt.reports.html import differences, groups, memories, rooflines, surroundings
 from infer_opt.reports.html.layout import Cell, Download, Fact, Section, Table, items, pairs, paragraphs
 from infer_opt.reports.html.markup import Markup, element, joined
 from infer_opt.reports.html.page import Page
@@ -28,10 +29,11 @@ _HOW = (
 )
 
 
-def page(profile: Profile) -> Page:
-    """The whole page of a profile: where the time goes first, then why, then what would help."""
+def page(profile: Profile, difference: ProfileDifference | None = None) -> Page:
+    """The whole page of a profile: what it differs by from another, what would help, where the time goes, and why."""
     alerts = tuple(sentences.fallback_notes(profile.notes))
     found = [
+        None if difference is None else differences.section(difference),
         _diagnoses(profile),
         Section(identity="time", title="Where the time goes", parts=(groups.figure(profile),))
         if profile.nodes

@@ -24,6 +24,7 @@ from golden.tunings import (
 )
 from html_reading import Element, data_of, read, text_of
 from infer_opt.config import Objective
+from infer_opt.differences import compare
 from infer_opt.profiles.nodes import DeviceActivity, MemoryCourse
 from infer_opt.profiles.profile import Profile
 from infer_opt.reports import sentences
@@ -31,6 +32,8 @@ from infer_opt.reports.html import page as page_module
 from infer_opt.reports.html.groups import layer
 from infer_opt.reports.html.pages import Reported, render
 from infer_opt.results import Block, Caution, Note, Standing
+from made_differences import profile as other_profile
+from made_differences import slowed
 from made_profiles import made_profile
 from made_reports import HOSTILE, made_transformer, made_tuning
 
@@ -469,6 +472,17 @@ def test_a_gpus_activity_is_told_where_there_was_one() -> None:
 
     assert "device" in sections(page) and "device" not in sections(page_of("a small profile"))
     assert "host to device | 2 | 4.10 kB | 900 ns" in text_of(page)
+
+
+def test_a_profile_beside_another_begins_with_what_differs() -> None:
+    subject = other_profile(seed=1, nodes=slowed("soft1", 2.0))
+    page = render(subject, difference=compare(subject, other_profile(seed=2), paired=True))
+
+    assert sections(page)[1] == "difference"
+    rows = data_of(page)["figures"]["difference-by-group"]["data"]["groups"][0]["rows"]
+    assert (rows[0]["name"], rows[0]["clear"]) == ("Softmax", True)
+    assert rows[0]["low"] < rows[0]["value"] < rows[0]["high"]
+    assert "Softmax accounts for" in text_of(page)
 
 
 def test_a_profile_that_found_nothing_to_mend_says_so() -> None:

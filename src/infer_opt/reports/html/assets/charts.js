@@ -301,5 +301,19 @@ const charts = (() => {
     ]);
   }
 
-  return { distribution, epochs, landscape, effects, bars, load, frontier, layers, roofline, course, pairs };
+  function differences(data, width, chosen = 0) {
+    const found = data.groups[chosen].rows;
+    const drawn = found.filter((d) => d.low !== null && d.high !== null);
+    const domain = spread([0, ...found.map((d) => d.value), ...drawn.flatMap((d) => [d.low, d.high])], 0.05);
+    return rows(width, [...new Set(found.map((d) => d.name))], {
+      x: { domain, label: `${data.axis} →`, grid: true, ticks: most(width) },
+    }, (dy) => [
+      Plot.ruleX([0], { stroke: FAINT }),
+      Plot.ruleY(drawn, { y: "name", x1: "low", x2: "high", stroke: (d) => (d.clear ? ACCENT : FAINT), strokeWidth: 4, strokeOpacity: 0.5, dy }),
+      Plot.dot(found, { y: "name", x: "value", r: 5, fill: (d) => (d.clear ? ACCENT : PAPER), stroke: (d) => (d.clear ? PAPER : FAINT), strokeWidth: 1.5, dy }),
+      tip(found, { y: "name", x: "value", title: (d) => `${d.name}\n${d.value > 0 ? "+" : ""}${plain(d.value)}` }),
+    ]);
+  }
+
+  return { differences, distribution, epochs, landscape, effects, bars, load, frontier, layers, roofline, course, pairs };
 })();

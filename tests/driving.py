@@ -17,7 +17,7 @@ import psutil
 from onnx import TensorProto, helper
 
 from infer_opt.cli import main
-from quiet import SCREEN_ONLY
+from quiet import PROFILED, SCREEN_ONLY
 from zoo import build, constant, floats, save
 
 Found = TypeVar("Found")
@@ -82,9 +82,9 @@ class Home:
                 code = int(end.code or 0)
         return Ended(code, out.getvalue(), err.getvalue())
 
-    def start(self, *words: object, screen_only: bool = False) -> "subprocess.Popen[str]":
+    def start(self, *words: object, screen_only: bool = False, profiled: bool = False) -> "subprocess.Popen[str]":
         """The command in a process of its own, as on a machine where nobody else computes."""
-        settings = self.variables | ({SCREEN_ONLY: "1"} if screen_only else {})
+        settings = self.variables | ({SCREEN_ONLY: "1"} if screen_only else {}) | ({PROFILED: "1"} if profiled else {})
         return subprocess.Popen(
             [sys.executable, str(QUIET), *map(str, words)],
             stdout=subprocess.PIPE,

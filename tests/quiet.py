@@ -2,7 +2,7 @@
 
 It also tries no neighbours of the best, so that a preset's `trials` is all that there is to screen. The measuring and
 the statistics are as always. Tests of what a command does, and not of what it finds, start it by this file. With
-`SCREEN_ONLY` in the environment, nothing is confirmed either.
+`SCREEN_ONLY` in the environment, nothing is confirmed either; without `PROFILED`, stock is not profiled.
 """
 
 import os
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import infer_opt.search.screen
 import infer_opt.setting_up
+import infer_opt.tuning
 from infer_opt.cli import main
 from infer_opt.monitors.nvml import NvmlMonitor
 from infer_opt.results import Trial, TrialResult
@@ -17,7 +18,7 @@ from infer_opt.search.guided import Guided
 from infer_opt.search.screen import Exhaustive
 from infer_opt.workers.rounds import Watch, never_disturbed
 
-SCREEN_ONLY = "TEST_SCREEN_ONLY"
+SCREEN_ONLY, PROFILED = "TEST_SCREEN_ONLY", "TEST_PROFILED"
 STRATEGIES = (Exhaustive, Guided)
 
 
@@ -34,6 +35,8 @@ def promise_nothing(strategy: object, done: Sequence[Trial], *, most: int) -> tu
 if __name__ == "__main__":
     vars(infer_opt.setting_up)["watch_machine"] = watch_nothing
     infer_opt.search.screen.POLISHED = 0
+    if not os.environ.get(PROFILED):
+        infer_opt.tuning.PROFILE_S = 0.0
     if os.environ.get(SCREEN_ONLY):
         for strategy in STRATEGIES:
             setattr(strategy, "promising", promise_nothing)  # noqa: B010  (a method is replaced on purpose)

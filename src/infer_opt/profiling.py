@@ -4,6 +4,7 @@ The story: look at what is executed and what this machine can do, time it in fre
 against the floors.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from infer_opt.accounting import PRECISION, Account, account, half_width, latenc
 from infer_opt.budget import Budget
 from infer_opt.config import Distribution, TrialConfig
 from infer_opt.errors import ConfigError, ModelError, UnavailableError
-from infer_opt.explaining import explain, find_limits
+from infer_opt.explaining import explain, find_circumstances, find_limits
+from infer_opt.machine.cgroup import throttling
 from infer_opt.parties import Party, foreign_notes, open_party, request_for
 from infer_opt.profiles.executed import Looked, ProcessTrace
 from infer_opt.profiles.profile import Profile
@@ -47,8 +49,11 @@ def profile(request: Request, *, budget: Budget, show: Show) -> Profile:
         ready = prepare(request, scratch, cache, budget=budget, show=show)
         looked, machine = ready.looked, ready.setup.rig.machine
         limits = find_limits(machine, ready.subject.options, looked.runtime_version, budget=budget, show=show)
+        before, began = throttling(), time.monotonic_ns()
         traces, disturbed = _traces(ready, budget=budget, show=show)
-        return explain(profile_of(ready, traces, disturbed), limits)
+        wall_ns = time.monotonic_ns() - began
+        around = find_circumstances(machine, ready.subject, before=before, wall_ns=wall_ns, budget=budget, show=show)
+        return explain(profile_of(ready, traces, disturbed), limits, around)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from infer_opt.causes import Diagnosis
 from infer_opt.config import Objective, TrialConfig
 from infer_opt.errors import StorageError
 from infer_opt.facts import MachineFacts, ModelFacts
@@ -94,6 +95,7 @@ def _tuning(
         budget_s=document["budget_s"],
         settings=document["settings"],
         frontiers=tuple(_frontier(entry) for entry in document.get("precision", ())),
+        diagnoses=tuple(_of(Diagnosis, entry) for entry in document.get("diagnoses", ())),
         plan=None if document.get("plan") is None else _of(Plan, document["plan"]),
         kept_as=identity,
     )

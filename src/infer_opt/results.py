@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from infer_opt.causes import Diagnosis
 from infer_opt.config import Objective, Shape, TrialConfig
 from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.plans import Plan
@@ -351,7 +352,8 @@ class Search:
 
     `earlier` counts the trials of earlier tunings that guided it. `chance_left` is the probability that an unscreened
     configuration is more than 1 % faster than the best screened one, as the strategy's model sees it: no more than
-    that, and None where the strategy has none.
+    that, and None where the strategy has none. `suspected` are the knobs, by the names of their fields, whose
+    configurations a diagnosis of stock put first.
     """
 
     strategy: str
@@ -359,11 +361,15 @@ class Search:
     screened: int
     earlier: int = 0
     chance_left: float | None = None
+    suspected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """Everything that a tuning found out. `kept_as` is what the store calls it; None where it was not finished."""
+    """Everything that a tuning found out. `diagnoses` are of stock, by a short profile; () where none was made.
+
+    `kept_as` is what the store calls it; None where it was not finished.
+    """
 
     verdict: TuningVerdict
     reason: str
@@ -382,6 +388,7 @@ class Tuning:
     settings: Mapping[str, Any]
     frontiers: tuple[Frontier, ...] = ()
     plan: Plan | None = None
+    diagnoses: tuple[Diagnosis, ...] = ()
     kept_as: str | None = None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
+from infer_opt.causes import Diagnosis
 from infer_opt.config import NATIVE, Objective, Provider
 from infer_opt.errors import InferOptError, StorageError, UnavailableError
 from infer_opt.exporting import is_pytorch
@@ -56,6 +57,7 @@ class Setup:
     runtime_versions: Mapping[str, str]
     generator: random.Random
     frontiers: tuple[Frontier, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
 
 
 def set_up(

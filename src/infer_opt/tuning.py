@@ -7,6 +7,7 @@ from typing import Any
 
 from infer_opt import bundle, concluding
 from infer_opt.budget import Budget
+from infer_opt.causes import Diagnosis
 from infer_opt.concluding import Outcome
 from infer_opt.config import TrialConfig
 from infer_opt.confirming import FEWEST_ROUNDS, Confirmation, Epoch, confirm, plan_rounds
@@ -22,6 +23,7 @@ from infer_opt.results import Caution, Frontier, Note, Progress, Search, Trial, 
 from infer_opt.rig import Rig
 from infer_opt.screening import costs_of, screen
 from infer_opt.search.knee import open_search
+from infer_opt.search.promise import offered_knobs, suspected_knobs
 from infer_opt.search.quiet import stock_levels
 from infer_opt.search.space import candidates
 from infer_opt.search.strategies import Problem, open_strategy
@@ -30,13 +32,15 @@ from infer_opt.setting_up import Setup, cache_folder, scratch_folder, set_up
 from infer_opt.stats.confirm import DEFAULT_ROUNDS, LOOKS
 from infer_opt.stats.levels import quiet_level
 from infer_opt.store.database import Store
-from infer_opt.store.phases import CONFIRM, PRECISION, RACE, SCREEN, STOCK
+from infer_opt.store.phases import CONFIRM, PRECISION, PROFILE, RACE, SCREEN, STOCK
+from infer_opt.suspecting import diagnoses_from, diagnoses_record, suspect
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import Stock, run_stock
 from infer_opt.workers.process import WorkerError
 
 SCREEN_SHARE = 0.55  # of the budget at most: an unconfirmed winner is worth nothing
 LEAST_RACE = 10  # rounds
+PROFILE_S, PROFILE_SHARE = 2.0, 0.02  # of a profile of stock: at most so long, and so much of the budget
 SLACK = 1.25  # by which epochs take longer than planned, or the fourth finds no time and nothing is proven
 WRITING_S = 1.0  # what the bundle and the report take at the end
 CACHE_BYTES = 10_000_000_000
@@ -88,6 +92,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         base, setup = _measure_stock(setup)
         try:
             store.save_trial(notebook.id, base.result, phase=STOCK)
+            setup = _suspect(errand, setup, base, notebook, budget, show)
             setup = _explore(errand, setup, notebook, budget, show)
             screened = _screen(errand, setup, base, notebook, budget, show)
         finally:
@@ -124,6 +129,7 @@ class Notebook:
     id: str
     trials: tuple[Trial, ...] = ()
     earlier: tuple[Trial, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] | None = None
     frontiers: tuple[Frontier, ...] = ()
     finalists: tuple[str, ...] = ()
     epochs: tuple[Epoch, ...] = ()
@@ -142,12 +148,15 @@ def _open_notebook(store: Store, errand: Errand, setup: Setup) -> Notebook:
         return Notebook(store=store, id=number, earlier=earlier)
     races = store.records(known, RACE)
     finalists = tuple(races[-1].payload["finalists"]) if races else ()
+    trials = store.trials(known, SCREEN)
     epochs = tuple(concluding.epoch_from(record.payload) for record in store.records(known, CONFIRM))
     return Notebook(
         store=store,
         id=known,
-        trials=store.trials(known, SCREEN),
+        trials=trials,
         earlier=earlier,
+        # The order in which an earlier call went on must be this one's too, even if it knew of no diagnoses.
+        diagnoses=diagnoses_from([record.payload for record in store.records(known, PROFILE)], began=bool(trials)),
         frontiers=tuple(concluding.frontier_from(record.payload) for record in store.records(known, PRECISION)),
         finalists=finalists,
         epochs=tuple(epoch for epoch in epochs if concluding.is_complete(epoch, finalists)),
@@ -184,6 +193,22 @@ def widened(tolerance: float, agreement: float) -> float:
     Once that distance is what a single pair of runs showed; half of all other pairs lie further apart.
     """
     return min(tolerance, 1 - 2 * (1 - agreement))
+
+
+def _suspect(
+    errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budget: Budget, show: Show
+) -> Setup:  # fmt: skip
+    """What a short profile of stock says would help, which the space then tries first."""
+    diagnoses = notebook.diagnoses
+    if diagnoses is None:
+        if budget.left_s <= 0:
+            return setup  # nothing is tried in this call: the one that goes on from here looks
+        show(Progress(stage="look", detail="where the time of stock goes"))
+        seconds = min(PROFILE_S, PROFILE_SHARE * budget.total_s, budget.left_s)
+        diagnoses = suspect(setup.rig, base.result, seconds=seconds)
+        notebook.store.save_rounds(notebook.id, PROFILE, 0, diagnoses_record(diagnoses))
+    knobs = suspected_knobs(diagnoses, errand.request.objective)
+    return replace(setup, diagnoses=diagnoses, surroundings=replace(setup.surroundings, suspected=knobs))
 
 
 def _explore(errand: Errand, setup: Setup, notebook: Notebook, budget: Budget, show: Show) -> Setup:
@@ -248,6 +273,7 @@ def _screen(errand: Errand, setup: Setup, base: Stock, notebook: Notebook, budge
         screened=len(trials),
         earlier=len(problem.earlier) if errand.strategy in GUIDED else 0,
         chance_left=strategy.chance_left,
+        suspected=offered_knobs(setup.surroundings.suspected, space, problem.stock),
     )
     promising = strategy.promising(trials, most=errand.preset.entrants)
     return Screened(trials=trials, promising=promising, search=search)
@@ -373,6 +399,7 @@ def _result(errand: Errand, setup: Setup, outcome: Outcome, screened: Screened, 
         standings=outcome.standings,
         search=screened.search,
         frontiers=setup.frontiers,
+        diagnoses=setup.diagnoses,
         plan=plan_of(setup.rig, outcome.baseline, outcome.winner, screened.trials),
         notes=(*setup.notes, *outcome.notes),
         bundle=str(errand.out),

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from infer_opt.causes import Cause, Diagnosis
 from infer_opt.config import Objective, Provider, SessionOptions, Shape, Spin, TrialConfig
 from infer_opt.facts import Gpu, MachineFacts, ModelFacts, TensorSpec
 from infer_opt.plans import LoadPoint, Plan
@@ -223,7 +224,38 @@ FASTER = Tuning(
         Standing(trial=PER_TENSOR, fate="failed", reason=PER_TENSOR.reason),
         Standing(trial=CRASHED, fate="failed", reason=CRASHED.reason),
     ),
-    search=Search(strategy="gp", configurations=1247, screened=7, earlier=41, chance_left=0.043),
+    search=Search(
+        strategy="gp", configurations=1247, screened=7, earlier=41, chance_left=0.043, suspected=("quantise", "fuse")
+    ),
+    diagnoses=(
+        Diagnosis(
+            cause=Cause.MEMORY_BOUND,
+            what="Weights are read from memory once a call and used for few items: most of a call waits for memory.",
+            evidence=(
+                "48 nodes read 85.1 MB of weights a call for at most 8 rows of data each",
+                "they take 20.8 ms, 79 % of a call: 4.09 GB/s",
+            ),
+            action="Quantise the weights to 8 bits (infer-opt tune does, and checks the outputs).",
+            gain_ns=15.6 * MS,
+            nodes=("body/attention/q", "body/attention/k"),
+            knobs=("quantise",),
+        ),
+        Diagnosis(
+            cause=Cause.UNFUSED_ATTENTION,
+            what="Every attention is spelled out in small operators, each of which reads and writes its data anew.",
+            evidence=("6 attentions in 54 nodes (Transpose, MatMul and Softmax): 2.10 ms, 8.0 % of a call",),
+            action="Let them be fused (infer-opt tune tries it).",
+            gain_ns=1.1 * MS,
+            knobs=("fuse", "rewrite"),
+        ),
+        Diagnosis(
+            cause=Cause.SPINNING,
+            what="After a call its threads go on spinning.",
+            evidence=("after a call of 26.4 ms, 20.0 ms of a core are spent on waiting for the next one",),
+            action="Set session.intra_op.allow_spinning = 0 where the machine is shared.",
+            knobs=("spin",),
+        ),
+    ),
     notes=(
         Note(caution=Caution.SYNTHETIC_INPUTS, text="inputs were made up, so parity is weak evidence"),
         Note(caution=Caution.FALLBACK, text="cuda was asked for and does not work here; cpu was tuned in its place"),

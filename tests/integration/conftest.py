@@ -10,6 +10,7 @@ import pytest
 import infer_opt.rig
 import infer_opt.search.screen
 import infer_opt.setting_up
+import infer_opt.tuning
 from driving import Home, Proven, shape_bound, wait_for
 from infer_opt.workers.process import WorkerProcess
 from infer_opt.workers.usage import Usage, usage
@@ -36,10 +37,11 @@ def briefly(worker: WorkerProcess, **wanted: Any) -> Usage:
 def screen_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tuning that screens the preset's trials, whatever else the machine does, and confirms nothing.
 
-    CPU use is watched for a moment only.
+    CPU use is watched for a moment only, and stock is not profiled.
     """
     monkeypatch.setattr(infer_opt.setting_up, "watch_machine", watch_nothing)
     monkeypatch.setattr(infer_opt.search.screen, "POLISHED", 0)
+    monkeypatch.setattr(infer_opt.tuning, "PROFILE_S", 0.0)
     for strategy in STRATEGIES:
         monkeypatch.setattr(strategy, "promising", promise_nothing)
     monkeypatch.setattr(infer_opt.rig, "usage", briefly)

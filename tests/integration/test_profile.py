@@ -15,6 +15,7 @@ from html_reading import data_of, text_of
 from infer_opt.config import TrialConfig
 from infer_opt.profiles.documents import from_document, to_document
 from infer_opt.profiles.profile import Profile
+from infer_opt.reports import diagnoses
 from infer_opt.results import Caution
 from quiet import watch_nothing
 
@@ -111,6 +112,7 @@ def test_a_table_and_a_trace_are_written(home: Home) -> None:
 
     assert (ended.code, ended.complaints) == (0, "")
     assert "SkipLayerNormalization for 2 nodes" in ended.out
+    assert diagnoses.TITLE in ended.out or diagnoses.NOTHING in ended.out
     events = json.loads((home.folder / "trace.json").read_text())["traceEvents"]
     spans = [event for event in events if event.get("cat") == "Node"]
     assert len(spans) == 13

@@ -46,6 +46,7 @@ def tuning_document(tuning: Tuning) -> dict[str, Any]:
         "winner": next(_row(row) for row in trials if row.config == tuning.winner.config),
         "trials": [_row(row) for row in trials],
         "search": tuning.search,
+        "diagnoses": tuning.diagnoses,
         "precision": [_frontier(frontier) for frontier in tuning.frontiers],
         "plan": tuning.plan,
         "parity": tuning.winner.parity,

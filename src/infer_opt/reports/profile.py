@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from infer_opt.errors import ConfigError
 from infer_opt.profiles.documents import to_document
 from infer_opt.profiles.profile import Profile
-from infer_opt.reports import By, Format, roofline, sentences
+from infer_opt.reports import By, Format, diagnoses, roofline, sentences
 from infer_opt.reports.documents import to_json
 from infer_opt.reports.node_table import end_of, node_page, node_table, runs
 from infer_opt.reports.quantities import duration, size
@@ -42,12 +42,21 @@ def render(
     table = node_page(profile, by, top=top) if is_page else node_table(profile, by, top=top, width=width)
     cautions = [f"- {caution}" for caution in sentences.other_cautions(profile.notes)]
     if is_page:
-        pieces = (*answer_lines(profile), *roofline.lines(profile), table, *_floors(profile, None), *_memory(profile))
+        found = diagnoses.markdown(profile.diagnoses, latency_ns=profile.call.latency.value)
+        pieces = (
+            *answer_lines(profile),
+            *roofline.lines(profile),
+            table,
+            *_floors(profile, None),
+            *found,
+            *_memory(profile),
+        )
         return "\n\n".join(part for part in (*pieces, "\n".join(cautions)) if part)
     parts = [
         "\n".join(_wrapped([*answer_lines(profile), *roofline.lines(profile)], width)),
         table,
         "\n".join(_floors(profile, width)),
+        "\n".join(diagnoses.table(profile.diagnoses, latency_ns=profile.call.latency.value, width=width)),
         "\n".join(_wrapped(_memory(profile), width)),
         "\n".join(["Cautions", *_wrapped(cautions, width)] if cautions else []),
     ]

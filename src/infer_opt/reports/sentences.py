@@ -22,6 +22,25 @@ from infer_opt.results import (
     TuningVerdict,
 )
 
+# A field of a configuration -> what is tried when it is varied.
+KNOB_WORDS = {
+    "quantise": "quantised recipes",
+    "fuse": "fused recipes",
+    "rewrite": "rewritten recipes",
+    "fp16": "FP16",
+    "fixed_shapes": "fixed shapes",
+    "buckets": "padding",
+    "saved_level": "saved graphs",
+    "graph_level": "levels of graph optimisation",
+    "intra_threads": "thread counts",
+    "instances": "instances",
+    "spin": "ways of waiting",
+    "flush_denormals": "subnormal numbers taken for zero",
+    "io_binding": "IO binding",
+    "cuda_graph": "CUDA graphs",
+    "cudnn_search": "ways to search in cuDNN",
+    "nhwc": "channels-last layout",
+}
 _NAMES_SHOWN = 2
 _OPERATORS_SHOWN = 2
 
@@ -136,6 +155,20 @@ def search(found: Search) -> str:
         return sentence
     chance = "under 1 %" if found.chance_left < 0.01 else percent(round(found.chance_left, 2))
     return f"{sentence} Its model gives {chance} chance that one of the others is more than 1 % faster than the best."
+
+
+def diagnosed(tuning: Tuning) -> list[str]:
+    """What a short profile of stock found, and what was tried first for it; none where it found nothing."""
+    if not tuning.diagnoses:
+        return []
+    found = f"A short profile of stock: {', '.join(one.cause for one in tuning.diagnoses)}"
+    words = [KNOB_WORDS.get(knob, knob) for knob in tuning.search.suspected]
+    return [f"{found}; {joined(words)} were tried first." if words else f"{found}."]
+
+
+def joined(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def precision(frontier: Frontier) -> list[str]:

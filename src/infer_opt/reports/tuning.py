@@ -63,6 +63,7 @@ def markdown(tuning: Tuning) -> str:
         f"**{columns.escaped(sentences.headline(tuning))}**",
         *_evidence(tuning),
         sentences.search(tuning.search),
+        *sentences.diagnosed(tuning),
         sentences.setting(tuning),
         "\n".join(f"- {what}: {how}" for what, how in answer),
         *_shapes_page(tuning),
@@ -93,7 +94,8 @@ def comma_separated(tuning: Tuning) -> str:
 
 
 def _answer(tuning: Tuning) -> list[str]:
-    lines = [sentences.headline(tuning), *_evidence(tuning), sentences.search(tuning.search), sentences.setting(tuning)]
+    lines = [sentences.headline(tuning), *_evidence(tuning), sentences.search(tuning.search)]
+    lines += [*sentences.diagnosed(tuning), sentences.setting(tuning)]
     return [piece for line in lines for piece in sentences.wrapped(line, WIDTH)]
 
 

@@ -7,13 +7,13 @@ would have. Batches end at positions in `done`, and each draws from a generator 
 import itertools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from infer_opt.config import SessionOptions, TrialConfig
-from infer_opt.recipes import GraphLevel
+from infer_opt.config import TrialConfig
 from infer_opt.results import Trial, TrialResult
 from infer_opt.search.belief import Belief, Space, believe
 from infer_opt.search.feasibility import hopeless
+from infer_opt.search.promise import alone
 from infer_opt.search.screen import POLISHED, promising
 from infer_opt.search.seeds import seeds
 from infer_opt.search.space import neighbours
@@ -151,19 +151,6 @@ def _one_thread() -> AbstractContextManager[object]:
 
     limits: AbstractContextManager[object] = threadpool_limits(limits=1)
     return limits
-
-
-def alone(candidates: Sequence[TrialConfig]) -> int:
-    """How many of the first candidates change the recipe alone or the session options alone."""
-
-    def is_alone(config: TrialConfig) -> bool:
-        options = config.options
-        plain = SessionOptions(provider=options.provider, custom_ops=options.custom_ops)
-        # A model that the runtime optimised before is opened without optimising it again: that is no second change.
-        saved = replace(plain, graph_level=GraphLevel.NONE)
-        return config.recipe.is_stock or options == (plain if config.recipe.saved_level is None else saved)
-
-    return sum(1 for _ in itertools.takewhile(is_alone, candidates))
 
 
 def fingerprint(trial: Trial) -> tuple[object, ...]:

@@ -18,6 +18,7 @@ from infer_opt.recipes import (
     WeightOnly,
     WeightType,
 )
+from infer_opt.search.promise import suspected_first
 from infer_opt.search.surroundings import Surroundings, concurrencies, stock, thread_counts
 
 HEAVY_BYTES = 200_000_000  # of weights: beyond any cache, so that reading them is most of what a call does
@@ -35,9 +36,9 @@ def candidates(surroundings: Surroundings, *, wide: bool = False) -> tuple[Trial
     """Every configuration worth a trial besides stock, the likeliest first, none twice.
 
     First, by turns, each session option on the graph as given and each recipe with stock settings; then the two
-    crossed, for the neighbours of whatever proves good. A `wide` space goes on with the options crossed among
-    themselves, as many knobs as stay within 2,000 configurations a batch size: too many to try, for a search that has a
-    model.
+    crossed, for the neighbours of whatever proves good. Of either, three that a diagnosis of stock suspects come before
+    one of the others. A `wide` space goes on with the options crossed among themselves, as many knobs as stay within
+    2,000 configurations a batch size: too many to try, for a search that has a model.
     """
     usual = _usual(surroundings)
     if not wide:
@@ -70,7 +71,8 @@ def _usual(surroundings: Surroundings) -> tuple[TrialConfig, ...]:
         found += side_by_side[: len(concurrencies(surroundings))]
         found += _interleaved(side_by_side, crossed, _crossed_elsewhere(elsewhere))
     whole = [_settled(config, surroundings) for config in _batched(found, surroundings)]
-    return tuple(dict.fromkeys(config for config in whole if config != stock(surroundings)))
+    found = list(dict.fromkeys(config for config in whole if config != stock(surroundings)))
+    return tuple(suspected_first(found, surroundings.suspected, stock(surroundings)))
 
 
 def _side_by_side(surroundings: Surroundings, recipes: Sequence[Recipe]) -> list[TrialConfig]:

@@ -16,7 +16,8 @@ class Surroundings:
     may differ over channels, and inputs say how much; `fusable` the transformer types to try. `rewriters` are
     libraries that rewrite graphs and are installed. `mixed` are recipes between float and INT8 that were found to
     agree with the model, `refuted` those with all of it in INT8 that were found not to; `engines` other runtimes that
-    are installed, and run on the CPU; `paddings` the buckets to try, where sizes have a distribution. `is_native` is a
+    are installed, and run on the CPU; `paddings` the buckets to try, where sizes have a distribution. `suspected` are
+    knobs, by the names of their fields, that a profile of stock says are likely to help. `is_native` is a
     PyTorch model: PyTorch runs stock, and `exported` is where ONNX Runtime can run what was exported of it (None:
     wherever the model runs).
     """
@@ -46,6 +47,7 @@ class Surroundings:
     refuted: tuple[Recipe, ...] = ()
     engines: tuple[str, ...] = ()
     custom_ops: tuple[str, ...] = ()
+    suspected: tuple[str, ...] = ()
     is_native: bool = False
     exported: tuple[Provider, ...] | None = None
 

@@ -1,3 +1,4 @@
 """What the trials and records of a tuning belong to."""
 
-STOCK, PRECISION, SCREEN, RACE, CONFIRM = "stock", "precision", "screen", "race", "confirm"
+STOCK, PROFILE, PRECISION = "stock", "profile", "precision"
+SCREEN, RACE, CONFIRM = "screen", "race", "confirm"

@@ -173,7 +173,8 @@ def test_json_has_the_promised_keys() -> None:
 
     assert list(document) == [
         "schema_version", "verdict", "reason", "objective", "speedup", "comparison", "baseline", "winner", "trials",
-        "search", "precision", "plan", "parity", "machine", "model", "cautions", "bundle", "elapsed_s", "budget_s",
+        "search", "diagnoses",
+            "precision", "plan", "parity", "machine", "model", "cautions", "bundle", "elapsed_s", "budget_s",
         "settings",
     ]  # fmt: skip
     assert set(document["speedup"]) == {"estimate", "low", "high", "remeasure_low", "remeasure_high"}

@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infer_opt.profiles.comparing import ProfileDifference
-from infer_opt.profiles.diagnoses import Diagnosis
 from infer_opt.profiles.documents import to_document
 from infer_opt.profiles.nodes import DeviceActivity, NodeTimes
 from infer_opt.profiles.profile import Profile
 from infer_opt.reports import sentences
-from infer_opt.reports.html import differences, groups, memories, rooflines, surroundings
-from infer_opt.reports.html.layout import Cell, Download, Fact, Section, Table, items, pairs, paragraphs
-from infer_opt.reports.html.markup import Markup, element, joined
+from infer_opt.reports.html import diagnoses, differences, groups, memories, rooflines, surroundings
+from infer_opt.reports.html.layout import Cell, Download, Fact, Section, Table, pairs, paragraphs
+from infer_opt.reports.html.markup import Markup
 from infer_opt.reports.html.page import Page
 from infer_opt.reports.profile import answer_lines
 from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, size
@@ -20,7 +19,6 @@ from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, s
 _MOST_NODES = 600  # rows of the table of nodes
 _MOST_BYTES = 1_500_000  # of each file that a page carries along
 _RAW, _TENSORS = ("raw_ns",), ("inputs", "outputs", "attributes", "origins")
-_NODES_NAMED = 3
 
 _HOW = (
     "The model ran in fresh processes, with the runtime's profiler and without it in turn. Times of nodes are medians "
@@ -34,7 +32,7 @@ def page(profile: Profile, difference: ProfileDifference | None = None) -> Page:
     alerts = tuple(sentences.fallback_notes(profile.notes))
     found = [
         None if difference is None else differences.section(difference),
-        _diagnoses(profile),
+        diagnoses.section(profile.diagnoses, latency_ns=profile.call.latency.value, title="What would help"),
         Section(identity="time", title="Where the time goes", parts=(groups.figure(profile),))
         if profile.nodes
         else None,
@@ -94,40 +92,6 @@ def _facts(profile: Profile) -> list[Fact]:
     executed = f"{sum(count for _, count in profile.model.operators):,} in the model"
     found.append(Fact(value=f"{len(profile.nodes):,}", name="nodes executed", detail=executed))
     return found
-
-
-def _diagnoses(profile: Profile) -> Section:
-    ranked = sorted(profile.diagnoses, key=lambda one: -(one.gain_ns or 0.0))
-    if not ranked:
-        words = paragraphs(["No rule found anything that would help."])
-        return Section(identity="diagnoses", title="What would help", parts=(words,))
-    cards = items([_diagnosis(one, profile.call.latency.value) for one in ranked], ordered=True, class_="diagnoses")
-    return Section(
-        identity="diagnoses",
-        title="What would help",
-        parts=(cards,),
-        lead="The largest gain first. A gain is about how much of a call it could save at the most.",
-    )
-
-
-def _diagnosis(found: Diagnosis, call_ns: float) -> Markup:
-    gain = (
-        ""
-        if found.gain_ns is None
-        else f"up to {duration(found.gain_ns)}, {percent(found.gain_ns / call_ns)} of a call"
-    )
-    named = ", ".join(sentences.one_line(name) for name in found.nodes[:_NODES_NAMED])
-    rest = len(found.nodes) - _NODES_NAMED
-    nodes = f"Nodes: {named}{f' and {rest} more' * (rest > 0)}." if named else None
-    return joined(
-        (
-            element("h3", found.what),
-            element("p", element("span", found.cause.value, class_="tag"), " ", element("span", gain, class_="gain")),
-            element("p", element("strong", found.action)),
-            element("p", "; ".join(found.evidence) + ".", class_="evidence") if found.evidence else None,
-            element("p", nodes, class_="evidence") if nodes else None,
-        )
-    )
 
 
 def _roofline(profile: Profile) -> Section | None:

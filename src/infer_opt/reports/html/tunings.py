@@ -1,11 +1,12 @@
 """A tuning as the sections of a page."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from infer_opt.config import Objective
 from infer_opt.reports import columns, sentences, shapes
 from infer_opt.reports.documents import tuning_document
-from infer_opt.reports.html import comparisons, knobs, landscapes, latencies, loads, precisions, surroundings
+from infer_opt.reports.html import comparisons, diagnoses, knobs, landscapes, latencies, loads, precisions, surroundings
 from infer_opt.reports.html.layout import Cell, Download, Fact, Figure, Section, Table, pairs, paragraphs
 from infer_opt.reports.html.markup import element, joined
 from infer_opt.reports.html.page import Page
@@ -57,6 +58,7 @@ def page(tuning: Tuning) -> Page:
         _pareto(trials),
         _knobs(tuning),
         _trials(trials),
+        _diagnoses(tuning),
         _precision(tuning),
         _load(tuning),
         surroundings.cautions(tuning.notes),
@@ -191,6 +193,14 @@ def _tone(row: Row) -> str:
     if row.is_winner:
         return "winner"
     return "failed" if row.failed else "stock" if row.is_baseline else ""
+
+
+def _diagnoses(tuning: Tuning) -> Section | None:
+    if not tuning.diagnoses:
+        return None
+    latency_ns = tuning.baseline.readings.quantile_ns(0.5) or 0.0
+    found = diagnoses.section(tuning.diagnoses, latency_ns=latency_ns, title="What a profile of stock suspects")
+    return replace(found, lead=" ".join([*sentences.diagnosed(tuning), found.lead]))
 
 
 def _precision(tuning: Tuning) -> Section | None:

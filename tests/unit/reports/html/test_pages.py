@@ -219,8 +219,8 @@ def test_the_verdict_comes_first_in_the_words_of_the_terminal() -> None:
 
 def test_a_full_tuning_has_every_section() -> None:
     assert sections(page_of("a full tuning")) == [
-        "verdict", "answer", "surroundings", "latency", "confirmation", "pareto", "knobs", "trials", "precision",
-        "serving", "cautions", "measurement", "data",
+        "verdict", "answer", "surroundings", "latency", "confirmation", "pareto", "knobs", "trials", "diagnoses",
+        "precision", "serving", "cautions", "measurement", "data",
     ]  # fmt: skip
 
 
@@ -314,6 +314,14 @@ def test_a_knob_is_worth_what_it_was_made_to_be_worth() -> None:
     assert rows["precision: int8-static minmax"]["value"] == pytest.approx(math.exp(0.62), rel=0.03)
     assert rows["arena: no"]["low"] < 1 < rows["arena: no"]["high"]
     assert rows["threads: 1"]["trials"] == 5
+
+
+def test_what_was_suspected_of_stock_stands_below_the_trials() -> None:
+    page = render(replace(made_tuning(), diagnoses=made_profile().diagnoses))
+
+    assert sections(page).index("diagnoses") == sections(page).index("trials") + 1
+    assert "Weights are read from memory once a call" in text_of(page)
+    assert "up to 52.0 µs of a call" in text_of(page).replace("\u00a0", " ")
 
 
 def test_every_trial_and_every_reason_is_in_the_table() -> None:
@@ -486,7 +494,7 @@ def test_a_profile_beside_another_begins_with_what_differs() -> None:
 
 
 def test_a_profile_that_found_nothing_to_mend_says_so() -> None:
-    assert "No rule found anything that would help." in text_of(page_of("a bare profile"))
+    assert "Nothing stands out: no rule found anything" in text_of(page_of("a bare profile"))
 
 
 def test_raw_times_of_very_many_nodes_are_left_out_and_that_is_said() -> None:

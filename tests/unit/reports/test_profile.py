@@ -75,7 +75,7 @@ def test_what_nodes_of_a_process_have_in_common_is_not_averaged_away() -> None:
 
 
 def test_the_table_says_what_a_call_takes_and_where() -> None:
-    text = render(made_profile(), by=By.NODE, width=120)
+    text = render(dataclasses.replace(made_profile(), roofline=None), by=By.NODE, width=120)
 
     assert text.startswith("A call takes 104 µs [103 µs to 105 µs], over 5 fresh processes; the first one 300 µs")
     assert "It executes 3 nodes, which add up to 100 µs" in text
@@ -123,7 +123,7 @@ def test_an_interval_from_one_process_is_none() -> None:
     profile = made_profile()
     call = dataclasses.replace(profile.call, latency=Estimate(value=1e6, low=0.0, high=math.inf))
     one = dataclasses.replace(profile.nodes[0], time=Estimate(value=8e4, low=0.0, high=math.inf))
-    profile = dataclasses.replace(profile, call=call, nodes=(one,), processes=1)
+    profile = dataclasses.replace(profile, call=call, nodes=(one,), processes=1, roofline=None)
 
     text = render(profile, by=By.NODE)
 
@@ -188,3 +188,11 @@ def test_a_trace_is_what_chrome_reads() -> None:
 
     assert document["traceEvents"] == [event | {"args": {"module": "head"}}]
     assert document["otherData"]["model"] == "net.onnx"
+
+
+def test_the_nodes_farthest_from_what_the_machine_could_do_have_a_table_of_their_own() -> None:
+    text = render(made_profile(), width=120)
+
+    assert "The floor on this machine is 71.8 µs; this model is at 1.45x." in text
+    assert "Farthest from what the machine could do" in text
+    assert "**Farthest" in render(made_profile(), Format.MARKDOWN)

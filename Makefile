@@ -4,8 +4,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt
 
 # What needs PyTorch, which `make test` does without: installing it takes as long as many tests.
-TORCH_TESTS := tests/contract/test_runtimes.py tests/unit/runtimes tests/unit/test_exporting.py \
+TORCH_TESTS := tests/contract/test_runtimes.py tests/unit/runtimes tests/unit/test_exporting.py tests/unit/scripts \
     tests/integration/test_torch_models.py
+
+# What needs an NVIDIA GPU; a house rule keeps the list whole.
+GPU_TESTS := tests/integration/test_gpu.py tests/integration/test_gpu_paths.py
 
 .PHONY: demo test check test-torch test-gpu prove clean
 
@@ -25,8 +28,9 @@ check: .venv/.test
 test-torch: .venv/.torch
 	$(BIN)/pytest $(TORCH_TESTS)
 
-test-gpu: .venv/.test
-	$(BIN)/pytest -m gpu
+# In an environment of its own: the builds of ONNX Runtime for the CPU and for CUDA overwrite each other's files.
+test-gpu: .venv-gpu/.gpu
+	.venv-gpu/bin/python -m pytest -m gpu $(GPU_TESTS)
 
 prove: .venv/.prove
 	$(BIN)/python -m benchmarks.prove $(PROVE)
@@ -47,9 +51,14 @@ prove: .venv/.prove
 	$(PIP) -e '.[torch]'
 	@touch $@
 
+.venv-gpu/.gpu: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip --quiet --disable-pip-version-check install -c constraints.txt -e '.[gpu,test]'
+	@touch $@
+
 .venv/.prove: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,search,prove]'
 	@touch $@ .venv/.cpu
 
 clean:
-	rm -rf .venv .demo-bundle
+	rm -rf .venv .venv-gpu .demo-bundle

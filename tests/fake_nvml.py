@@ -64,6 +64,7 @@ class FakeGpu:
     encoder: int | None = 7
     decoder: int | None = 8
     uncorrected: int | None = 0
+    compute_mode: int | None = 0
     processes: list[tuple[int, int | None]] | None = field(default_factory=list)
     drawing: list[tuple[int, int | None]] | None = field(default_factory=list)
     samples: list[tuple[int, int, int]] | None = field(default_factory=list)
@@ -136,6 +137,10 @@ class FakeNvml:
     NVML_VALUE_TYPE_SIGNED_INT = 5
     NVML_VALUE_TYPE_UNSIGNED_SHORT = 6
     NVML_DEVICE_MIG_ENABLE = 1
+    NVML_COMPUTEMODE_DEFAULT = 0
+    NVML_COMPUTEMODE_EXCLUSIVE_THREAD = 1
+    NVML_COMPUTEMODE_PROHIBITED = 2
+    NVML_COMPUTEMODE_EXCLUSIVE_PROCESS = 3
     NVML_GPM_METRICS_GET_VERSION = 1
     NVML_GPM_METRIC_GRAPHICS_UTIL = 1
     NVML_GPM_METRIC_SM_UTIL = 2
@@ -279,6 +284,9 @@ class FakeNvml:
     def nvmlDeviceGetTotalEccErrors(self, handle: FakeGpu, errorType: int, counterType: int) -> int:
         assert (errorType, counterType) == (self.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, self.NVML_VOLATILE_ECC)
         return self._answer("nvmlDeviceGetTotalEccErrors", handle, handle.uncorrected)
+
+    def nvmlDeviceGetComputeMode(self, handle: FakeGpu) -> int:
+        return self._answer("nvmlDeviceGetComputeMode", handle, handle.compute_mode)
 
     # Processes
 

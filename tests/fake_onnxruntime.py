@@ -214,7 +214,10 @@ class FakeOnnxRuntime(ModuleType):
     def get_available_providers(self) -> list[str]:
         return self._available
 
-    def InferenceSession(self, model: object, options: SessionOptions, providers: Any) -> InferenceSession:
+    def InferenceSession(
+        self, model: object, options: SessionOptions, providers: Any, enable_fallback: int
+    ) -> InferenceSession:
+        assert enable_fallback == 0  # it would go on with the CPU when a device fails
         return InferenceSession(self, model, options, providers)
 
     def preload_dlls(self) -> None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from infer_opt.errors import DeviceMemoryError
+
 MB = 1_000_000
 Run = Callable[[dict[str, Any]], Any]
 
@@ -83,3 +85,8 @@ def score(run: Run) -> float:
 
 
 not_a_function = 0.75
+
+
+def fill_device() -> None:
+    """Fail as a session does whose GPU is full."""
+    raise DeviceMemoryError("ONNX Runtime failed to run the model: the device has too little memory", hint="less")

@@ -165,6 +165,16 @@ def test_the_makefile_has_the_targets_that_the_documents_name() -> None:
     assert named <= targets
 
 
+def test_every_test_that_needs_a_gpu_is_run_where_there_is_one() -> None:
+    marked = {path for path in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.gpu\n" in path.read_text()}
+    named = re.search(r"^GPU_TESTS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    session = (ROOT / "scripts" / "gpu_session.md").read_text()
+
+    assert named is not None
+    assert {ROOT / name for name in named[1].split()} == marked
+    assert all(name in session for name in named[1].split())
+
+
 def test_links_between_the_documents_lead_somewhere() -> None:
     broken = [
         (path.name, target)

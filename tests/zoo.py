@@ -592,3 +592,13 @@ RUNNABLE: dict[str, Callable[[], onnx.ModelProto]] = {
         nan_output,
     )
 }
+
+
+def endless() -> onnx.ModelProto:
+    """As many numbers as are asked for, added up: the way to ask for more memory than there is."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["n"], ["ones"], value=constant("one", [1.0])),
+        helper.make_node("Mul", ["ones", "x"], ["more"]),
+        helper.make_node("ReduceSum", ["more"], ["y"], keepdims=0),
+    ]
+    return build(nodes, [tensor("n", TensorProto.INT64, (1,)), floats("x", 1)], [floats("y")])

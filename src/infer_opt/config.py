@@ -97,7 +97,11 @@ COMPILED_LABELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """How a runtime opens an artefact. Zero or None leaves the runtime's stock setting."""
+    """How a runtime opens an artefact. Zero or None leaves the runtime's stock setting.
+
+    On CUDA, `arena_bytes` is what the session's arena may take of the device's memory at the most, and an
+    `exact_arena` grows by what is asked for, where it doubles otherwise.
+    """
 
     provider: Provider = Provider.CPU
     intra_threads: int = 0
@@ -116,13 +120,16 @@ class SessionOptions:
     cudnn_search: str | None = None
     tf32: bool | None = None
     nhwc: bool | None = None
+    arena_bytes: int = 0
+    exact_arena: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("intra_threads", "inter_threads"):
+        for name in ("intra_threads", "inter_threads", "arena_bytes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        on_cuda = (self.cuda_graph, self.arena_bytes, self.exact_arena)
         if self.provider is not Provider.CUDA and (
-            self.cuda_graph or self.cudnn_search is not None or self.tf32 is not None or self.nhwc is not None
+            any(on_cuda) or any(value is not None for value in (self.cudnn_search, self.tf32, self.nhwc))
         ):
             raise ConfigError(f"CUDA settings do not apply to the provider {self.provider}")
 
@@ -145,6 +152,8 @@ class SessionOptions:
         words += [f"cudnn-{self.cudnn_search}"] * (self.cudnn_search is not None)
         words += {None: [], True: ["tf32"], False: ["no tf32"]}[self.tf32]
         words += {None: [], True: ["nhwc"], False: ["nchw"]}[self.nhwc]
+        words += [f"arena of {self.arena_bytes / 1e6:g} MB"] * bool(self.arena_bytes)
+        words += ["exact arena"] * self.exact_arena
         return ", ".join(words) or "stock settings"
 
 
@@ -207,7 +216,7 @@ class TrialConfig:
         for fields, names in (
             (recipe, ("rewrite", "buckets")),
             (recipe["quantise"] or {}, ("floats", "smooth", "weight_only")),
-            (options, ("bf16", "compiled")),
+            (options, ("bf16", "compiled", "arena_bytes", "exact_arena")),
         ):
             for name in names:
                 if not fields.get(name, True):

@@ -7,7 +7,8 @@ InferOptError            1
 ├── EvidenceError        5   too little evidence for an answer
 ├── StorageError         6   a file, folder, disk or database cannot be read or written
 ├── OverloadError        7   more is asked for at once than there is room for
-└── AlertError           8   an alert fired that was told to end with an exit code
+├── AlertError           8   an alert fired that was told to end with an exit code
+└── DeviceMemoryError    9   the device has too little memory for what was asked of it
 """
 
 
@@ -76,3 +77,9 @@ class AlertError(InferOptError):
     """An alert fired that was told to end with an exit code."""
 
     exit_code = 8
+
+
+class DeviceMemoryError(InferOptError):
+    """The device, a GPU or the host, has too little memory for what was asked of it."""
+
+    exit_code = 9

@@ -31,6 +31,7 @@ from infer_opt.stats.tails import quantile
 from infer_opt.workers.messages import Check, CheckStale, Evaluate, Opened, Record, Warm
 from infer_opt.workers.process import WorkerError, WorkerProcess
 from infer_opt.workers.rounds import Entrant, Round
+from infer_opt.workers.usage import Usage
 
 TRIAL = "trial"
 SCREEN_ROUNDS = 5
@@ -103,7 +104,7 @@ def _run(rig: Rig, stage: _Stage, baseline: Entrant, generator: random.Random) -
         worker.freeze()
         entrant = Entrant(config=config, worker=worker, latency_ns=warmed.latency_ns, shown=shown)
         rounds = paired_rounds(rig, entrant, baseline, generator)
-        readings = read(rig, starting, opened, [r.blocks[TRIAL] for r in rounds])
+        readings, labels = read(rig, starting, opened, [r.blocks[TRIAL] for r in rounds])
     differences = [r.values[TRIAL] - r.values[BASELINE] for r in rounds]
     result = TrialResult(
         config=config,
@@ -114,7 +115,7 @@ def _run(rig: Rig, stage: _Stage, baseline: Entrant, generator: random.Random) -
         blocks=tuple(r.blocks[TRIAL] for r in rounds),
         baseline_ns=_level_ns(rig, rounds),
         placement=opened.placement,
-        notes=_notes(config, opened, warmed) + _disturbed(rounds),
+        notes=_notes(config, opened, warmed) + _disturbed(rounds) + labels,
         changes=starting.changes,
     )
     return within_limits(rig, result)
@@ -191,8 +192,11 @@ def _round(rig: Rig, live: Mapping[str, Entrant], number: int, generator: random
     return found
 
 
-def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) -> Readings:
-    """Everything else that is read of a trial. The worker is live; the last thing asked of it."""
+def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) -> tuple[Readings, tuple[Note, ...]]:
+    """Everything else that is read of a trial, and what it did to the device's clock.
+
+    The worker is live; the last thing asked of it.
+    """
     worker, config = starting.worker, starting.config
     use = rig.usage(starting)
     seen = [
@@ -200,7 +204,7 @@ def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) 
         for shape, first_ns in zip(rig.workload.shapes, opened.first_seen_ns, strict=True)
     ]
     found = timings_of([blocks], seen)
-    return Readings(
+    readings = Readings(
         quantiles=found.quantiles,
         shapes=found.shapes,
         items_per_s=rate(config, blocks, found.call_ns),
@@ -216,6 +220,15 @@ def read(rig: Rig, starting: Starting, opened: Opened, blocks: Sequence[Block]) 
         power_watts=use.power_watts,
         energy_joules=None if use.energy_joules is None else use.energy_joules / use.runs,
     )
+    return readings, _throttled(use)
+
+
+def _throttled(use: Usage) -> tuple[Note, ...]:
+    """A label, not a reason to discard: the heat and power of a configuration are its own doing."""
+    if not use.throttled_by:
+        return ()
+    text = f"the GPU held its clock down for {' and '.join(use.throttled_by)} while it ran"
+    return (Note(caution=Caution.THROTTLED, text=text),)
 
 
 def rate(config: TrialConfig, blocks: Sequence[Block], median_ns: float) -> float:
@@ -348,7 +361,7 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
         entrant = Entrant(config=config, worker=worker, latency_ns=warmed.latency_ns, shown=shown)
         rounds = [_round(rig, {BASELINE: entrant}, number, generator) for number in range(SCREEN_ROUNDS)]
         blocks = [found.blocks[BASELINE] for found in rounds]
-        readings = read(rig, starting, opened, blocks)
+        readings, labels = read(rig, starting, opened, blocks)
         worker.freeze()
     except BaseException:
         worker.close()
@@ -362,7 +375,7 @@ def run_stock(rig: Rig, config: TrialConfig, generator: random.Random) -> Stock:
         blocks=tuple(blocks),
         baseline_ns=_level_ns(rig, rounds),
         placement=opened.placement,
-        notes=_notes(config, opened, warmed),
+        notes=_notes(config, opened, warmed) + labels,
     )
     return Stock(
         entrant=entrant,

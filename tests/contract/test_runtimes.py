@@ -207,6 +207,8 @@ def test_every_field_that_applies_to_the_cpu_is_among_the_knobs() -> None:
         "compiled",  # takes a compiler and a minute: it has tests of its own
         "cuda_graph",
         "cudnn_search",
+        "arena_bytes",
+        "exact_arena",
         "tf32",
         "nhwc",
     }

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -21,7 +22,7 @@ from infer_opt.models.inspecting import inspect
 from infer_opt.results import Block, FailureKind
 from infer_opt.workers.messages import Call, Check, Evaluate, Measure, Open, Opened, Record
 from infer_opt.workers.process import WorkerError, WorkerMemoryError, WorkerProcess, WorkerTimeoutError, run_task
-from zoo import attention_block, mlp, save
+from zoo import attention_block, endless, mlp, save
 
 MISBEHAVING = Path(__file__).parents[1] / "misbehaving.py"
 
@@ -93,6 +94,21 @@ def test_a_worker_that_takes_too_much_memory_is_killed_and_named() -> None:
 def test_a_refused_allocation_is_named_as_memory(worker: WorkerProcess) -> None:
     with pytest.raises(WorkerMemoryError, match="ran out of memory"):
         worker.ask(call("run_out_of_memory"), timeout_s=60)
+
+
+def test_a_full_gpu_ends_the_worker_as_one_without_memory(worker: WorkerProcess) -> None:
+    with pytest.raises(WorkerMemoryError, match="the device has too little memory"):
+        worker.ask(call("fill_device"), timeout_s=60)
+
+    assert not worker.is_alive
+
+
+def test_a_model_that_asks_for_more_than_there_is_fails_for_memory(worker: WorkerProcess, tmp_path: Path) -> None:
+    model, feeds = save(endless(), tmp_path / "endless.onnx"), tmp_path / "feeds.npz"
+    save_feeds(feeds, [{"n": np.array([1 << 42]), "x": np.ones(1, np.float32)}])  # 16 TB
+
+    with pytest.raises(WorkerMemoryError, match="the device has too little memory"):
+        worker.ask(Open(runtime="onnx", artefact=model, options=SessionOptions(), feeds=feeds), timeout_s=60)
 
 
 def test_a_worker_killed_from_outside_is_taken_for_one_killed_for_memory(worker: WorkerProcess) -> None:

@@ -138,6 +138,8 @@ def test_every_field_counts_in_the_key() -> None:
             "cudnn_search": "heuristic",
             "tf32": True,
             "nhwc": False,
+            "arena_bytes": 1 << 20,
+            "exact_arena": True,
         },
     )
 

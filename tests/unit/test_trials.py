@@ -689,3 +689,41 @@ def test_a_batch_that_the_model_cannot_take_is_named() -> None:
 
     assert caught.value.hint == "leave that --batch out"
     assert all(worker.is_closed for worker in world.workers)
+
+
+class Hot:
+    """A GPU that holds its clock down, by the causes given."""
+
+    name = "hot"
+
+    def __init__(self, **causes: float) -> None:
+        self._causes = causes
+
+    def read(self, pids: Sequence[int]) -> Mapping[str, float | None]:
+        return {f"gpu[0].throttled_by_{cause}": value for cause, value in self._causes.items()}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("causes", "words"), [({"heat": 1.0, "power": 1.0}, "heat and power"), ({"heat": 0.0}, None)])
+def test_a_gpu_that_slows_itself_down_labels_the_trial_and_discards_nothing(
+    causes: dict[str, float], words: str | None
+) -> None:
+    world = World(scripts={CUDA: {Open: opened([("CUDAExecutionProvider", 40)])}})
+
+    trial = run(world, CUDA, device=Hot(**causes))
+
+    assert isinstance(trial, TrialResult)
+    assert len(trial.blocks) == 5
+    texts = [note.text for note in trial.notes if note.caution is Caution.THROTTLED]
+    assert texts == ([] if words is None else [f"the GPU held its clock down for {words} while it ran"])
+
+
+def test_a_gpu_that_is_too_small_is_a_failed_trial_of_memory() -> None:
+    full = WorkerMemoryError("ONNX Runtime failed to run the model: the device has too little memory (CUDA failure 2)")
+
+    failure = failing(Warm, full)
+
+    assert failure.kind is FailureKind.MEMORY
+    assert "the device has too little memory" in failure.reason

@@ -34,6 +34,7 @@ from infer_opt.stats.charts import (
 )
 
 NAME = "level-shift"
+MANIFOLD = 10.0  # from which a ratio is said as such, and not as a percentage
 DAY_S = 86_400.0
 REMEMBERED_S = 2 * DAY_S  # for so long a finding makes the next one harder
 # All that follows is counted in values, of which there is one a second at most.
@@ -251,7 +252,7 @@ class SeriesWatch:
     def _finding(self, before: float, after: float, at_s: float, *, since_s: float, z: float) -> Finding:
         watched, is_rise = self._watched, after > before
         false_a_day = DAY_S / step_run_length(abs(z), least=LEAST_STEPS, most=MOST_STEPS)
-        share = f" (by {abs(after / before - 1.0):.0%})" if before and after / before > 0.0 else ""
+        share = _by(after / before) if before else ""
         values = f"from {said(before, self._unit)} to {said(after, self._unit)}"
         return Finding(
             kind=FindingKind.SHIFT,
@@ -303,3 +304,10 @@ def _allowance(ordinary: Baseline) -> float:
 def _hold(least: int, earlier: int) -> int:
     """How many values a new level must have held, after so many findings of late."""
     return min(WINDOW, round(least * HOLD_RISE * HOLD_GROWTH ** (earlier - 1))) if earlier else least
+
+
+def _by(ratio: float) -> str:
+    """` (by 12%)`; ` (to 31,000 times as much)` from ten times on; nothing where it changed its sign."""
+    if ratio <= 0.0:
+        return ""
+    return f" (to {float(f'{ratio:.2g}'):,.0f} times as much)" if ratio >= MANIFOLD else f" (by {abs(ratio - 1.0):.0%})"

@@ -1,5 +1,6 @@
 """Which libraries are installed, and whether two of them claim the same module."""
 
+import importlib.util
 from collections.abc import Callable, Iterable
 from importlib import metadata
 
@@ -49,11 +50,36 @@ def onnxruntimes(packages: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(name for name, _ in packages if name in ONNXRUNTIME)
 
 
-def onnxruntime_problem(packages: Iterable[tuple[str, str]]) -> str | None:
-    """One sentence when no distribution, or more than one, provides the module `onnxruntime`; None when one does."""
+def is_importable(module: str) -> bool:
+    """Whether Python finds `module`, by whatever it came there. Nothing is imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def places(
+    names: Iterable[str], *, distribution: Callable[[str], metadata.Distribution] = metadata.distribution
+) -> tuple[tuple[str, str], ...]:
+    """The folder that holds each of the installed distributions `names`: site-packages, or one on PYTHONPATH."""
+    found = []
+    for name in names:
+        try:
+            found.append((name, str(distribution(name).locate_file(""))))
+        except metadata.PackageNotFoundError:
+            continue
+    return tuple(found)
+
+
+def onnxruntime_problem(packages: Iterable[tuple[str, str]], places: Iterable[tuple[str, str]] = ()) -> str | None:
+    """One sentence when no distribution, or more than one in a folder, provides the module `onnxruntime`; else None.
+
+    Two that lie in folders of their own leave each other's files alone: `places` says where they are.
+    """
     found = onnxruntimes(packages)
     if not found:
         return "ONNX Runtime is not installed"
-    if len(found) > 1:
+    folders = dict(places)
+    if len(found) > 1 and len({folders.get(name) for name in found}) < len(found):
         return f"{' and '.join(found)} are both installed and overwrite each other's files"
     return None

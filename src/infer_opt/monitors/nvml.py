@@ -13,6 +13,7 @@ from infer_opt.facts import Gpu
 from infer_opt.monitors import nvml_processes
 from infer_opt.monitors.nvml_asking import Asker, Nvml
 from infer_opt.monitors.nvml_devices import THERMAL_BITS, Device, throttle_reasons
+from infer_opt.monitors.nvml_modes import GpuMode, mode_of
 from infer_opt.monitors.nvml_pcie import PcieWatch
 from infer_opt.monitors.nvml_processes import Chosen
 from infer_opt.readings.catalogue import key_of
@@ -125,6 +126,15 @@ class NvmlMonitor:
             with contextlib.suppress(self._nvml.NVMLError):  # lost
                 found.append(self._gpu(Asker(self._nvml), device))
         return tuple(gpu for gpu in found if gpu is not None)
+
+    def modes(self) -> tuple[GpuMode, ...]:
+        """Who may compute on each GPU, and which are divided (MIG). A lost one is left out."""
+        asker, found = Asker(self._nvml), []
+        for device in self._devices:
+            with contextlib.suppress(self._nvml.NVMLError):
+                if device.connect(asker):
+                    found.append(mode_of(asker, device.handle, device.index))
+        return tuple(found)
 
     def foreign_processes(self, pids: Sequence[int]) -> int | None:
         """Processes that compute on any of the GPUs and are not among `pids`; None where that cannot be told."""

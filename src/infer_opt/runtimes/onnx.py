@@ -1,7 +1,5 @@
 """ONNX Runtime: the only module that opens its sessions."""
 
-import os
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -20,6 +18,8 @@ from infer_opt.recipes import GraphLevel
 from infer_opt.results import Placement
 from infer_opt.runtimes import PROVIDER_NAMES
 from infer_opt.runtimes.cuda_graphs import CudaGraphs
+from infer_opt.runtimes.cuda_libraries import preload
+from infer_opt.runtimes.faults import MOST_CHARACTERS, explained
 from infer_opt.runtimes.profiles import median_times
 
 EXTRAS = {Provider.CPU: "infer-opt[cpu]", Provider.CUDA: "infer-opt[gpu]"}
@@ -56,8 +56,8 @@ class OnnxRuntime:
                 "the installed onnxruntime package is damaged: it has no InferenceSession",
                 hint="pip uninstall onnxruntime onnxruntime-gpu, then install one of them again",
             )
-        if "CUDAExecutionProvider" in onnxruntime.get_available_providers() and hasattr(onnxruntime, "preload_dlls"):
-            _quietly(onnxruntime.preload_dlls)
+        if PROVIDER_NAMES[Provider.CUDA] in onnxruntime.get_available_providers():
+            preload(onnxruntime)
         return onnxruntime
 
     def version(self) -> str:
@@ -138,9 +138,10 @@ class OnnxRuntime:
             # Shape arithmetic stays on the host; whatever else lands there is counted from the assignment record.
             providers.append((PROVIDER_NAMES[Provider.CPU], {}))
         try:
-            session = library.InferenceSession(model, settings, providers=providers)
+            # Without this a device that fails is told to standard output alone, and the CPU takes over.
+            session = library.InferenceSession(model, settings, providers=providers, enable_fallback=0)
         except _failures(library) as error:
-            raise ModelError(f"ONNX Runtime cannot open the model: {_one_line(error)}") from error
+            raise explained(error, "ONNX Runtime cannot open the model") from error
         if provider not in session.get_providers():
             raise UnavailableError(
                 f"ONNX Runtime could not load {provider}", hint="infer-opt doctor says which library is missing"
@@ -196,7 +197,7 @@ class OnnxSession:
                     return self._run_bound(feeds)
             return dict(zip(self._names, self._run(None, feeds), strict=True))
         except self._failures as error:
-            raise ModelError(f"ONNX Runtime failed to run the model: {_one_line(error)}") from error
+            raise explained(error, "ONNX Runtime failed to run the model") from error
 
     def _run_bound(self, feeds: Feeds) -> dict[str, Array]:
         binding = self._binding
@@ -243,7 +244,8 @@ def _session_options(library: ModuleType, options: SessionOptions) -> Any:
         try:
             settings.register_custom_ops_library(path)
         except _failures(library) as error:
-            raise UnavailableError(f"the custom-operator library {path} does not load: {_one_line(error)}") from error
+            what = " ".join(str(error).split())[:MOST_CHARACTERS]
+            raise UnavailableError(f"the custom-operator library {path} does not load: {what}") from error
     return settings
 
 
@@ -253,6 +255,10 @@ def _provider_options(options: SessionOptions) -> dict[str, str]:
     settings = {"device_id": "0"}
     if options.cudnn_search is not None:
         settings["cudnn_conv_algo_search"] = options.cudnn_search.upper()  # ONNX Runtime refuses what it does not know
+    if options.arena_bytes:
+        settings["gpu_mem_limit"] = str(options.arena_bytes)
+    if options.exact_arena:
+        settings["arena_extend_strategy"] = "kSameAsRequested"
     flags = {"use_tf32": options.tf32, "prefer_nhwc": options.nhwc, "enable_cuda_graph": options.cuda_graph or None}
     return settings | {name: str(int(value)) for name, value in flags.items() if value is not None}
 
@@ -268,24 +274,6 @@ def _spec(node: Any) -> TensorSpec:
     kind = str(node.type).removeprefix("tensor(").removesuffix(")")
     shape = tuple(dim if isinstance(dim, int | str) else None for dim in node.shape) if node.shape is not None else None
     return TensorSpec(name=node.name, dtype=DTYPES.get(kind, kind), shape=shape)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]
-
-
-def _quietly(call: Any) -> None:
-    """Run `call` with file descriptor 1 closed to it: preload_dlls prints what it could not find."""
-    sys.stdout.flush()
-    keep, sink = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 1)
-        call()
-        sys.stdout.flush()
-    finally:
-        os.dup2(keep, 1)
-        os.close(keep)
-        os.close(sink)
 
 
 def _one_node_model() -> bytes:

@@ -15,9 +15,10 @@ from infer_opt.config import Provider, SessionOptions
 from infer_opt.errors import InferOptError, ModelError, UnavailableError
 from infer_opt.protocols import Array, Feeds, Session
 from infer_opt.results import Placement
+from infer_opt.runtimes.faults import explained
 from infer_opt.runtimes.signatures import require_fit, signature
 from infer_opt.runtimes.torch_graphs import TorchGraphs
-from infer_opt.runtimes.torch_programs import FAULTS, Program, callable_of, eager, library, load_program, one_line
+from infer_opt.runtimes.torch_programs import FAULTS, Program, callable_of, eager, library, load_program
 
 DEVICES = {Provider.CPU: "cpu", Provider.CUDA: "cuda"}
 
@@ -70,7 +71,7 @@ class TorchRuntime:
         try:
             return TorchSession(self._library, program, options)
         except FAULTS as error:
-            raise ModelError(f"PyTorch cannot open the model: {one_line(error)}") from error
+            raise explained(error, "PyTorch cannot open the model") from error
 
 
 class TorchSession:
@@ -128,7 +129,7 @@ class TorchSession:
                 with self._lock:
                     return self._run(call, feeds)
         except FAULTS as error:
-            raise ModelError(f"PyTorch failed to run the model: {one_line(error)}") from error
+            raise explained(error, "PyTorch failed to run the model") from error
 
     def _run(self, call: Callable[..., Any], feeds: Feeds) -> dict[str, Array]:
         given = {name: self._tensor(feeds[name]) for name in self._wanted}

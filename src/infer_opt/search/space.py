@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from infer_opt.config import NATIVE, Compilation, Provider, SessionOptions, Spin, TrialConfig
+from infer_opt.config import NATIVE, Compilation, Objective, Provider, SessionOptions, Spin, TrialConfig
 from infer_opt.recipes import (
     Calibration,
     GraphLevel,
@@ -218,7 +218,7 @@ def _interleaved(*lists: Sequence[TrialConfig]) -> list[TrialConfig]:
 
 
 def _options(surroundings: Surroundings, provider: Provider) -> list[SessionOptions]:
-    return _cpu_options(surroundings) if provider is Provider.CPU else _cuda_options()
+    return _cpu_options(surroundings) if provider is Provider.CPU else _cuda_options(surroundings)
 
 
 def _cpu_options(surroundings: Surroundings) -> list[SessionOptions]:
@@ -235,7 +235,7 @@ def _cpu_options(surroundings: Surroundings) -> list[SessionOptions]:
     return options
 
 
-def _cuda_options() -> list[SessionOptions]:
+def _cuda_options(surroundings: Surroundings) -> list[SessionOptions]:
     stock_options = SessionOptions(provider=Provider.CUDA)
     changes: tuple[Mapping[str, object], ...] = (
         {"cuda_graph": True},
@@ -245,6 +245,8 @@ def _cuda_options() -> list[SessionOptions]:
         {"nhwc": True},
         {"cuda_graph": True, "nhwc": True},
     )
+    if surroundings.objective is Objective.MEMORY:
+        changes = ({"exact_arena": True}, *changes)
     return [replace(stock_options, **change) for change in changes]  # type: ignore[arg-type]
 
 

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import IO, Any, ClassVar, Self
 
-from infer_opt.errors import InferOptError
+from infer_opt.errors import DeviceMemoryError, InferOptError
 from infer_opt.results import FailureKind
 from infer_opt.workers.environments import Environment
 from infer_opt.workers.isolation import memory_bytes, resident_bytes
@@ -138,6 +138,9 @@ class WorkerProcess:
         if isinstance(answer, Failed):
             if isinstance(answer.error, MemoryError):
                 raise WorkerMemoryError("the worker ran out of memory (MemoryError)")
+            if isinstance(answer.error, DeviceMemoryError):
+                # What a session leaves behind on a full device is not known: nothing more is measured in there.
+                self._kill(WorkerMemoryError(answer.error.what, hint=answer.error.hint))
             raise answer.error
         return answer
 

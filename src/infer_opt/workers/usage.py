@@ -12,6 +12,7 @@ from infer_opt.workers.process import WorkerProcess
 
 RUN_S, CUDA_RUN_S, REST_S = 0.3, 1.5, 0.2
 MEMORY = "gpu[0].process_memory_bytes"
+THROTTLES = ("heat", "power")
 LATE = 0.7  # of the runs, when the device is read: NVML averages over up to a second
 
 
@@ -21,7 +22,8 @@ class Usage:
 
     `cores_running` and `cores_after` are their CPU time over wall time, during runs and in the rest after them
     (spinning); `threads` theirs while running. `gpu_utilisation` and `power_watts` are of the device in the middle of
-    the runs, `device_memory_bytes` the worker's own, `energy_joules` the device's over all `runs`.
+    the runs, `device_memory_bytes` the worker's own, `energy_joules` the device's over all `runs`; `throttled_by` says
+    what held the device's clock down then, `heat` or `power`.
     """
 
     runs: int
@@ -32,6 +34,7 @@ class Usage:
     gpu_utilisation: float | None = None
     power_watts: float | None = None
     energy_joules: float | None = None
+    throttled_by: tuple[str, ...] = ()
 
 
 def usage(
@@ -76,6 +79,7 @@ def usage(
         device_memory_bytes=_whole(during.get(MEMORY)),
         gpu_utilisation=during.get("gpu[0].utilisation"),
         power_watts=during.get("gpu[0].power_watts"),
+        throttled_by=tuple(cause for cause in THROTTLES if during.get(f"gpu[0].throttled_by_{cause}")),
         energy_joules=passed(before.get("gpu[0].energy_joules"), after.get("gpu[0].energy_joules")),
     )
 

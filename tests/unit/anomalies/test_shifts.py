@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 from benchmarks.anomaly_series import DAY, NOISES, made
 
-from infer_opt.anomalies.shifts import ADOPTED, LOST, WARM_UP, SeriesWatch, Watched
+from infer_opt.anomalies.shifts import ADOPTED, LOST, WARM_UP, SeriesWatch, Watched, _by
 from infer_opt.readings.catalogue import Unit
 from infer_opt.readings.findings import Finding, FindingKind, Severity
 
@@ -211,3 +211,11 @@ def test_false_alerts_are_one_a_day_and_series_at_most(name: str) -> None:
     watch = SeriesWatch(name, NOISES[name].watched)
 
     assert len(begun(watched(made(name, 11, DAYS * DAY), watch))) <= MOST
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [(0.86, " (by 14%)"), (2.27, " (by 127%)"), (31_143.0, " (to 31,000 times as much)"), (-2.0, "")],
+)
+def test_a_change_is_said_as_a_percentage_until_it_is_many_times_as_much(ratio: float, said: str) -> None:
+    assert _by(ratio) == said

@@ -7,7 +7,16 @@ import pynvml
 import pytest
 
 from fake_nvml import FakeNvml
-from infer_opt.monitors import nvml, nvml_asking, nvml_devices, nvml_gpm, nvml_mig, nvml_pcie, nvml_processes
+from infer_opt.monitors import (
+    nvml,
+    nvml_asking,
+    nvml_devices,
+    nvml_gpm,
+    nvml_mig,
+    nvml_modes,
+    nvml_pcie,
+    nvml_processes,
+)
 
 NAMES = [name for name in dir(FakeNvml) if not name.startswith("_")]
 FUNCTIONS = [name for name in NAMES if name.startswith("nvml") and callable(getattr(FakeNvml, name))]
@@ -35,7 +44,7 @@ def test_constants_of_the_double_are_those_of_pynvml(name: str) -> None:
 
 
 def test_whatever_the_monitor_asks_is_a_function_of_the_double() -> None:
-    modules = (nvml, nvml_asking, nvml_devices, nvml_gpm, nvml_mig, nvml_pcie, nvml_processes)
+    modules = (nvml, nvml_asking, nvml_devices, nvml_gpm, nvml_mig, nvml_modes, nvml_pcie, nvml_processes)
     asked = {name for module in modules for name in re.findall(r"\bnvml[A-Z]\w+\b", inspect.getsource(module))}
 
     # The beginning of a name that is put together, and a field of a structure.

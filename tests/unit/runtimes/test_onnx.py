@@ -6,9 +6,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from broken_cuda import quoted
 from fake_onnxruntime import CPU, CUDA, Fail, FakeOnnxRuntime, InvalidArgument
 from infer_opt.config import Provider, SessionOptions, Spin
-from infer_opt.errors import ConfigError, ModelError, UnavailableError
+from infer_opt.errors import ConfigError, DeviceMemoryError, ModelError, UnavailableError
 from infer_opt.facts import TensorSpec
 from infer_opt.protocols import Session
 from infer_opt.recipes import GraphLevel
@@ -140,6 +141,8 @@ STOCK_CUDA = {"device_id": "0"}
         (SessionOptions(provider=Provider.CUDA, nhwc=True), {"prefer_nhwc": "1"}),
         (SessionOptions(provider=Provider.CUDA, nhwc=False), {"prefer_nhwc": "0"}),
         (SessionOptions(provider=Provider.CUDA, cuda_graph=True), {"enable_cuda_graph": "1"}),
+        (SessionOptions(provider=Provider.CUDA, arena_bytes=1 << 26), {"gpu_mem_limit": "67108864"}),
+        (SessionOptions(provider=Provider.CUDA, exact_arena=True), {"arena_extend_strategy": "kSameAsRequested"}),
     ],
     ids=lambda value: value.label if isinstance(value, SessionOptions) else "",
 )
@@ -308,6 +311,47 @@ def test_an_error_class_that_the_library_adds_is_known_without_being_listed(
     library.run_error = DeviceReset("the GPU fell off the bus")
 
     with pytest.raises(ModelError, match="fell off the bus"):
+        session.run({"x": X})
+
+
+# What onnxruntime says where a device has too little memory: of its arena, with a limit of its own, and of CUDA.
+OUT_OF_MEMORY = [
+    "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. Name:'c' "
+    "Status Message: /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* onnxruntime::BFCArena::"
+    "AllocateRawInternal(size_t, bool, onnxruntime::Stream*, bool, onnxruntime::WaitNotificationFn) Failed to allocate "
+    "memory for requested buffer of size 939524096",
+    "[ONNXRuntimeError] : 1 : FAIL : Available memory of 1048576 is smaller than requested bytes of 4194304",
+    quoted(2, "out of memory"),
+]
+
+
+@pytest.mark.parametrize("text", OUT_OF_MEMORY, ids=["arena", "limit", "CUDA"])
+def test_a_full_device_is_told_from_a_model_that_is_wrong(library: FakeOnnxRuntime, model: Path, text: str) -> None:
+    session = opened(model)
+    library.run_error = library.open_error = RuntimeError(text)
+
+    with pytest.raises(DeviceMemoryError, match="the device has too little memory"):
+        session.run({"x": X})
+    with pytest.raises(DeviceMemoryError):
+        opened(model)
+
+
+def test_a_device_that_cannot_be_used_is_named_by_cudas_own_sentence(library: FakeOnnxRuntime, model: Path) -> None:
+    library.open_error = RuntimeError(quoted(46, "CUDA-capable device(s) is/are busy or unavailable"))
+
+    with pytest.raises(UnavailableError, match=r"CUDA failure 46, CUDA-capable device\(s\) is/are busy") as caught:
+        opened(model)
+
+    assert "cuda_call.cc" not in caught.value.what
+    assert "doctor" in str(caught.value.hint)
+    assert "CUDA failure 46" in str(OnnxRuntime().why_not(Provider.CUDA))
+
+
+def test_a_launch_that_fails_is_the_models_fault(library: FakeOnnxRuntime, model: Path) -> None:
+    session = opened(model)
+    library.run_error = RuntimeError(quoted(700, "an illegal memory access was encountered"))
+
+    with pytest.raises(ModelError, match=r"CUDA failure 700, an illegal memory access was encountered$"):
         session.run({"x": X})
 
 

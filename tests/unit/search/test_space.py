@@ -483,3 +483,10 @@ def test_every_batch_of_a_pytorch_model_is_tried_natively() -> None:
     found = candidates(replace(NATIVE_CPU, objective=Objective.THROUGHPUT, batches=(1, 8)))
 
     assert TrialConfig(runtime="torch", batch=8) in found
+
+
+def test_an_exact_arena_is_tried_where_memory_is_what_counts() -> None:
+    for objective, is_tried in ((Objective.MEMORY, True), (Objective.LATENCY, False)):
+        found = candidates(replace(ON_GPU, objective=objective))
+
+        assert any(config.options.exact_arena for config in found) is is_tried

@@ -77,7 +77,13 @@ def test_cpu_time_that_a_child_took_with_it_is_not_available() -> None:
 def test_the_device_is_read_before_in_the_middle_of_and_after_the_runs() -> None:
     device = Gauge(
         {"gpu[0].energy_joules": 100.0},
-        {"gpu[0].power_watts": 250.0, "gpu[0].utilisation": 0.8, "gpu[0].process_memory_bytes": 1e9},
+        {
+            "gpu[0].power_watts": 250.0,
+            "gpu[0].utilisation": 0.8,
+            "gpu[0].process_memory_bytes": 1e9,
+            "gpu[0].throttled_by_heat": 0.0,
+            "gpu[0].throttled_by_power": 1.0,
+        },
         {"gpu[0].energy_joules": 130.0},
     )
 
@@ -85,6 +91,7 @@ def test_the_device_is_read_before_in_the_middle_of_and_after_the_runs() -> None
 
     assert (found.power_watts, found.gpu_utilisation) == (250.0, 0.8)
     assert (found.device_memory_bytes, found.energy_joules) == (1_000_000_000, 30.0)
+    assert found.throttled_by == ("power",)
     assert slept == [0.7, 0.2]
     assert len({tuple(pids) for pids in device.pids}) == 1
 

@@ -34,6 +34,13 @@ class Ended:
     err: str
 
     @property
+    def complaints(self) -> str:
+        """Standard error without what commands say at their end: where their result is."""
+        return "".join(
+            line for line in self.err.splitlines(keepends=True) if not line.startswith(("Kept as ", "Report: "))
+        )
+
+    @property
     def document(self) -> dict[str, Any]:
         """The JSON on standard output."""
         document: dict[str, Any] = json.loads(self.out)

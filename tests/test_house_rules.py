@@ -74,7 +74,7 @@ def section(command: str) -> str:
     text = (ROOT / "docs" / "commands.md").read_text()
     parts: dict[str, str] = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     own = next(part for title, part in parts.items() if title.startswith(f"`{command}"))
-    takes_a_model = command not in ("infer-opt doctor", "infer-opt monitor")
+    takes_a_model = command not in ("infer-opt doctor", "infer-opt monitor", "infer-opt report")
     return own + (parts["What a model is fed with"] if takes_a_model else "")
 
 

@@ -112,7 +112,9 @@ def _alone(setup: Setup, subject: Party, budget: Budget, show: Show) -> Benchmar
     return Benchmark(
         subject=str(subject.path),
         reference=None,
-        trial=replace(base.result, config=subject.config, readings=readings),
+        trial=replace(
+            base.result, config=subject.config, readings=readings, blocks=tuple(one for kept in blocks for one in kept)
+        ),
         reference_trial=None,
         comparison=None,
         parity=None,
@@ -165,9 +167,10 @@ def _half_width(interval: Estimate) -> float:
 def _precision_notes(interval: Estimate, processes: int) -> list[Note]:
     notes = []
     if processes < PROCESSES_FOR_A_CLAIM:
-        text = f"{processes} processes were measured, where {PROCESSES_FOR_A_CLAIM} make a claim"
+        measured = "1 process was" if processes == 1 else f"{processes} processes were"
+        text = f"{measured} measured, where {PROCESSES_FOR_A_CLAIM} make a claim"
         notes.append(Note(caution=Caution.PROVISIONAL, text=text))
-    if _half_width(interval) > PRECISION:
+    if processes > 1 and _half_width(interval) > PRECISION:
         text = f"the median is known to ±{_half_width(interval):.1%}, not to ±{PRECISION:.0%}"
         notes.append(Note(caution=Caution.IMPRECISE, text=text))
     return notes

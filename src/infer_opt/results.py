@@ -366,7 +366,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """Everything that a tuning found out. `diagnoses` are of stock, by a short profile; () where none was made."""
+    """Everything that a tuning found out. `diagnoses` are of stock, by a short profile; () where none was made.
+
+    `kept_as` is what the store calls it; None where it was not finished.
+    """
 
     verdict: TuningVerdict
     reason: str
@@ -386,6 +389,7 @@ class Tuning:
     frontiers: tuple[Frontier, ...] = ()
     plan: Plan | None = None
     diagnoses: tuple[Diagnosis, ...] = ()
+    kept_as: str | None = None
 
 
 class Severity(StrEnum):

@@ -32,13 +32,12 @@ from infer_opt.setting_up import Setup, cache_folder, scratch_folder, set_up
 from infer_opt.stats.confirm import DEFAULT_ROUNDS, LOOKS
 from infer_opt.stats.levels import quiet_level
 from infer_opt.store.database import Store
+from infer_opt.store.phases import CONFIRM, PRECISION, PROFILE, RACE, SCREEN, STOCK
 from infer_opt.suspecting import diagnoses_from, diagnoses_record, suspect
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.trials import Stock, run_stock
 from infer_opt.workers.process import WorkerError
 
-# Phases in the store.
-SCREEN, STOCK, PROFILE, PRECISION, RACE, CONFIRM = "screen", "stock", "profile", "precision", "race", "confirm"
 SCREEN_SHARE = 0.55  # of the budget at most: an unconfirmed winner is worth nothing
 LEAST_RACE = 10  # rounds
 PROFILE_S, PROFILE_SHARE = 2.0, 0.02  # of a profile of stock: at most so long, and so much of the budget
@@ -108,6 +107,7 @@ def tune(errand: Errand, *, budget: Budget, show: Show) -> Tuning:
         concluding.write_bundle(setup, tuning, errand.out, keep_default=errand.keep_default)
         if not budget.was_interrupted:
             store.finish(notebook.id, tuning_document(tuning))
+            tuning = replace(tuning, kept_as=notebook.id)
         cache.prune(CACHE_BYTES)
         return tuning
 

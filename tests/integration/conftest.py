@@ -54,7 +54,8 @@ def proven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
     model = home.model("bound", shape_bound())
     bundle = home.folder / "bound-tuned"
     words = ("--dim", "time=4", "--preset", home.preset(trials=2), "--out", bundle, "--format", "json")
-    return Proven(home, model, bundle, home.run("tune", model, *words))
+    page = home.folder / "bound.html"
+    return Proven(home, model, bundle, home.run("tune", model, *words, "--report", page))
 
 
 @pytest.fixture

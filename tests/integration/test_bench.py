@@ -24,7 +24,7 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(home: Home, *words: object) -> dict[str, Any]:
     """The document of a benchmark that worked, after which nothing is left behind."""
     ended = home.call("bench", *words, "--format", "json")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, "")
     assert home.litter() == []
     return ended.document
 

@@ -17,6 +17,7 @@ import pytest
 import infer_opt
 import zoo
 from driving import Ended, Home, Proven
+from html_reading import data_of, text_of
 from infer_opt.config import Provider
 from infer_opt.errors import ModelError
 from infer_opt.machine.cpu import usable_cores
@@ -84,7 +85,7 @@ def test_models_of_every_kind_tune_to_a_bundle_that_gives_their_outputs(
 
     ended = tuned(home, model)
 
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, "")
     assert ended.document["verdict"] == "no-faster"
     assert [trial["failure"] for trial in ended.document["trials"]] == [None, None]
     assert "synthetic-inputs" in cautions(ended.document)
@@ -143,7 +144,7 @@ def test_throughput_without_a_batch_climbs_and_puts_what_it_saw_into_the_plan(ho
 
     ended = tuned(home, model, "--objective", "throughput", "--max-p99", "5s", "--preset", home.preset(trials=1))
 
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, "")
     document, plan = ended.document, json.loads((home.folder / "mlp-tuned" / "bundle.json").read_text())["plan"]
     configs = [trial["config"] for trial in document["trials"]]
     assert configs[0]["batch"] == 1 or document["baseline"]["config"]["batch"] == 1
@@ -216,13 +217,34 @@ def test_force_replaces_a_bundle_and_leaves_nothing_of_it(home: Home, proven_bun
 def test_a_winner_is_proven_in_fresh_processes_and_handed_back(proven: Proven) -> None:
     document = proven.ended.document
 
-    assert (proven.ended.code, proven.ended.err) == (0, "")
+    assert (proven.ended.code, proven.ended.complaints) == (0, "")
     assert document["verdict"] == "faster"
     assert document["winner"]["config"]["recipe"]["fixed_shapes"]
     assert document["speedup"]["low"] > 5
     assert len(document["comparison"]["epochs"]) >= 4
     assert document["bundle"] == str(proven.bundle)
     gives_the_models_outputs(proven.bundle, proven.model, time=4)
+
+
+def test_the_page_beside_it_says_the_same_and_so_does_the_store_later(proven: Proven) -> None:
+    home, document = proven.home, proven.ended.document
+    page = (home.folder / "bound.html").read_text(encoding="utf-8")
+    name = proven.ended.err.removeprefix("Kept as ").partition(":")[0]
+
+    again = home.run("report", name, "--out", home.folder / "again.html")
+    as_json = home.run("report", name[:-1], "--format", "json")
+
+    assert (again.code, as_json.code) == (0, 0), again.err + as_json.err
+    assert as_json.document == document
+    data, later = data_of(page), data_of((home.folder / "again.html").read_text(encoding="utf-8"))
+    assert data["downloads"] == later["downloads"]
+    assert set(data["figures"]) == set(later["figures"])
+    epochs = data["figures"]["epochs"]["data"]
+    assert epochs["speedup"]["value"] == document["speedup"]["estimate"]
+    runs = data["downloads"][2]["content"]["series"]
+    assert [entry["name"].partition(":")[0] for entry in runs] == ["stock", "winner"]
+    assert all(run > 0 for entry in runs for block in entry["blocks"] for run in block)
+    assert f"result {name}" in text_of(page)
 
 
 def test_the_document_has_the_fields_that_the_documentation_names(proven: Proven) -> None:

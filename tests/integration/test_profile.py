@@ -11,6 +11,7 @@ import infer_opt.profiling
 import infer_opt.setting_up
 import zoo
 from driving import Home, Proven
+from html_reading import data_of, text_of
 from infer_opt.config import TrialConfig
 from infer_opt.profiles.documents import from_document, to_document
 from infer_opt.profiles.profile import Profile
@@ -34,7 +35,7 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def profiled(home: Home, *words: object) -> Profile:
     """The profile of a command that worked, after which nothing is left behind."""
     ended = home.call("profile", *words, "--budget", "60s", "--format", "json")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, "")
     assert home.litter() == []
     profile = from_document(ended.document)
     assert from_document(json.loads(json.dumps(to_document(profile)))) == profile
@@ -56,6 +57,19 @@ def test_a_convolutional_network_is_told_by_the_model_as_given(home: Home) -> No
     assert profile.memory.weight_bytes == 559_400
     assert profile.memory.rss_opened_bytes is not None
     assert Caution.SYNTHETIC_INPUTS not in {note.caution for note in profile.notes}
+
+
+def test_a_profile_is_shown_as_a_page_at_once_and_again_from_the_store(home: Home) -> None:
+    page = home.folder / "page.html"
+    profile = profiled(home, MODELS / "policy_mlp.onnx", "--report", page)
+
+    assert home.call("report", "last", "--out", "again.html").code == 0
+    assert from_document(home.call("report", "last", "--format", "json").document) == profile
+    first, again = (path.read_text(encoding="utf-8") for path in (page, home.folder / "again.html"))
+    assert text_of(first) == text_of(again)
+    assert data_of(first) == data_of(again), "3 and 3.0 are equal"
+    bars = data_of(again)["figures"]["time-by-group"]["data"]["groups"][0]["rows"]
+    assert sum(row["time_ns"] for row in bars) == pytest.approx(profile.call.nodes_ns)
 
 
 def test_a_recurrent_network_of_the_length_that_was_asked_for(home: Home) -> None:
@@ -96,7 +110,7 @@ def test_a_table_and_a_trace_are_written(home: Home) -> None:
 
     ended = home.call("profile", model, "--dim", "seq=16", "--by", "block", "--trace", "trace.json", "--budget", "30s")
 
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, "")
     assert "SkipLayerNormalization for 2 nodes" in ended.out
     assert diagnoses.TITLE in ended.out or diagnoses.NOTHING in ended.out
     events = json.loads((home.folder / "trace.json").read_text())["traceEvents"]

@@ -68,7 +68,7 @@ def test_a_tuning_killed_in_the_screen_goes_on_without_measuring_a_finished_tria
 
     resumed = ended(home.start(*words, "--resume", screen_only=True))
 
-    assert (resumed.code, resumed.err) == (0, "")
+    assert (resumed.code, resumed.complaints) == (0, "")
     assert trials(home)[: len(before)] == before
     assert len(trials(home)) == 4
     assert len({key for _, key, _ in trials(home)}) == 4
@@ -89,7 +89,7 @@ def test_a_tuning_killed_in_the_confirmation_keeps_its_finished_epochs(home: Hom
 
     resumed = home.run(*words, "--resume")
 
-    assert (resumed.code, resumed.err) == (0, "")
+    assert (resumed.code, resumed.complaints) == (0, "")
     assert trials(home) == screened
     assert epochs(home)[: len(confirmed)] == confirmed
     assert resumed.document["verdict"] == "faster"
@@ -149,7 +149,7 @@ def test_two_tunings_of_one_model_at_once_share_store_and_cache(home: Home) -> N
 
     both: list[Ended] = [ended(process) for process in [start("one"), start("other")]]
 
-    assert [(one.code, one.err) for one in both] == [(0, ""), (0, "")]
+    assert [(one.code, one.complaints) for one in both] == [(0, ""), (0, "")]
     assert [finished is not None for _, finished in tunings(home)] == [True, True]
     assert len(trials(home)) == 4
     for name in ("one", "other"):

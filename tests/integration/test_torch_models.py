@@ -52,7 +52,7 @@ def scores(bundle: Path) -> Any:
 def test_a_function_is_tuned_against_pytorch_itself(home: Home, nets: Path) -> None:
     ended = home.call("tune", "nets:net", "--preset", home.preset(trials=2), "--format", "json")
 
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, "")
     document = ended.document
     assert document["model"]["path"] == "nets:net"
     assert (document["baseline"]["label"], document["baseline"]["config"]["runtime"]) == ("stock", "torch")
@@ -76,7 +76,7 @@ def test_a_program_is_tuned_as_a_function_is(home: Home) -> None:
 
     ended = home.call("tune", model, "--preset", home.preset(trials=1), "--format", "json")
 
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, "")
     assert ended.document["baseline"]["config"]["runtime"] == "torch"
     manifest = json.loads((home.folder / "mlp-tuned" / "bundle.json").read_text())
     assert manifest["record"]["model"]["path"] == str(model)

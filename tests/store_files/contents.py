@@ -1,13 +1,15 @@
 """What stands in the stored databases. `python tests/store_files/contents.py FILE` writes one in the current schema.
 
-`v1.db` was written by schema 0001, `v2.db` by 0002. They are never written again: they show that databases of users can
-still be opened.
+`v1.db` was written by schema 0001, `v2.db` by 0002, `v3.db` by 0003, with a whole tuning beside the others. They are
+never written again: they show that databases of users can still be opened.
 """
 
 import sys
 
+from golden.tunings import FASTER
 from infer_opt.config import Provider, SessionOptions, Spin, TrialConfig
 from infer_opt.recipes import Calibration, GraphLevel, Quantisation, Recipe, WeightType
+from infer_opt.reports.documents import tuning_document
 from infer_opt.results import (
     Block,
     Caution,
@@ -129,6 +131,21 @@ REQUEST_KEY = "model-and-options"
 SUBJECT_KEY = "model-on-machine"
 REQUEST = {"model": "model.onnx", "batch": [1, 8]}
 ROUND = {"round": 3, "values": {"a": [0.1, -0.2]}}
+EPOCH = {
+    "values": {"clone": 0.002, FASTER.winner.config.key: -0.83},
+    "blocks": {
+        name: [{"latency_ns": [value, value + 1_000], "spacing_ns": None, "shapes": []} for value in values]
+        for name, values in (
+            ("baseline", (26_400_000, 26_500_000)),
+            ("clone", (26_450_000, 26_350_000)),
+            (FASTER.winner.config.key, (11_400_000, 11_300_000)),
+        )
+    },
+    "rounds": 2,
+    "discarded": 0,
+    "setup_s": 1.5,
+    "cost_s": 2.5,
+}
 RESULT = {"verdict": "faster", "speedup": {"estimate": 1.92}}
 
 
@@ -143,5 +160,17 @@ def write(url: str) -> None:
         store.save_trial(store.begin(REQUEST_KEY, REQUEST, subject_key=SUBJECT_KEY), STOCK, phase="screen")
 
 
+def write_whole(url: str) -> None:
+    """A tuning as `tune` leaves it: its document, its trials and an epoch of its confirmation."""
+    with Store.open(url) as store:
+        whole = store.begin("whole", {"model": FASTER.model.path}, subject_key=SUBJECT_KEY)
+        store.save_trial(whole, FASTER.baseline, phase="stock")
+        for standing in FASTER.standings[1:]:
+            store.save_trial(whole, standing.trial, phase="screen")
+        store.save_rounds(whole, "confirm", 0, EPOCH)
+        store.finish(whole, tuning_document(FASTER))
+
+
 if __name__ == "__main__":
     write(f"sqlite:///{sys.argv[1]}")
+    write_whole(f"sqlite:///{sys.argv[1]}")

@@ -16,6 +16,7 @@ COMMANDS = {
     "tune": ("infer_opt.cli.tune", "Find the fastest configuration of a model that is proven and agrees with it."),
     "bench": ("infer_opt.cli.bench", "Measure a model or bundle, alone or paired against another."),
     "profile": ("infer_opt.cli.profile", "Say where a model's time and memory go: by operator, by module, by node."),
+    "report": ("infer_opt.cli.report", "Show again what an earlier command found, as a page with charts."),
     "monitor": (
         "infer_opt.cli.monitor",
         "Watch CPU, memory, disks, network, GPUs and processes, with alerts and anomalies.",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from infer_opt.cli.keeping import report_option, store_option
 from infer_opt.cli.options import choice, feeding_options, interruptible, parse_batches, parse_dims, parse_providers
 from infer_opt.cli.surroundings import is_process, process_options, run
 from infer_opt.errors import ConfigError
@@ -59,12 +60,15 @@ from infer_opt.reports import By, Format
     help="Write one call as a trace that chrome://tracing and Perfetto open.",
 )
 @click.option("--force", is_flag=True, help="Replace the files of --trace, --flame and --out where they exist.")
+@report_option
+@store_option
 @process_options
 @click.pass_context
 def command(
     context: click.Context, /, model: Path, inputs: Path | None, dims: tuple[str, ...], batch: str, seed: int,
     custom_ops: tuple[str, ...], provider: str, budget: str, by: str, top: int, form: str, trace: Path | None,
-    force: bool, against: Path | None, runtime_env: Path | None, **process: object,
+    force: bool, report: Path | None, store_url: str | None, against: Path | None, runtime_env: Path | None,
+    **process: object,
 ) -> None:  # fmt: skip
     """Say where a model's time and memory go: by operator, by module of the network, or node by node.
 
@@ -77,7 +81,10 @@ def command(
     if is_process(context):
         run({**process, "form": form, "force": force})
         return
+    import time as clock
+
     from infer_opt.budget import Budget
+    from infer_opt.cli.keeping import keep, require_place, say_kept, write_page
     from infer_opt.cli.progress import shown
     from infer_opt.cli.writing import require_room, write_text
     from infer_opt.comparing import profile_against
@@ -87,6 +94,8 @@ def command(
     from infer_opt.reports.profile import render, trace_document
     from infer_opt.request import Request
 
+    require_place(report)
+    started_ms = clock.time_ns() // 1_000_000
     time = Budget(total_s=parse_duration(budget))
     sizes, distributions = parse_dims(dims)
     request = Request(
@@ -119,3 +128,6 @@ def command(
         click.echo(render_difference(difference, form, by=By(by), top=top, width=width))
     else:
         click.echo(render(found, form, by=By(by), top=top, width=width))
+    kept_as = keep(found, url=store_url, started_ms=started_ms)
+    say_kept(kept_as)
+    write_page(report, found, measured_ms=started_ms, kept_as=kept_as, difference=difference)

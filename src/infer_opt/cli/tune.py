@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from infer_opt.cli.keeping import report_option, store_option
 from infer_opt.cli.options import (
     choice,
     interruptible,
@@ -64,12 +65,11 @@ from infer_opt.reports import Format
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the bundle. [default: MODEL-tuned]")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there already.")
 @click.option("--resume", is_flag=True, help="Go on with the same tuning where it was cut off.")
-@click.option(
-    "--store", "store_url", metavar="URL", help="Database for results. [default: SQLite in the user's data directory]"
-)
+@store_option
 @click.option(
     "--format", "form", type=choice(Format), default=Format.TABLE.value, show_default=True, help="Form of the report."
 )
+@report_option
 @click.option(
     "--keep-default",
     is_flag=True,
@@ -99,6 +99,7 @@ def command(
     resume: bool,
     store_url: str | None,
     form: str,
+    report: Path | None,
     keep_default: bool,
 ) -> None:
     """Find the fastest configuration of MODEL that is proven faster than stock and agrees with it.
@@ -110,7 +111,10 @@ def command(
     The answer is a bundle: a directory that infer_opt.load opens exactly as it was measured. Where nothing is proven
     faster, the bundle holds the stock configuration, and the report says why.
     """
+    import time as clock
+
     from infer_opt.budget import Budget
+    from infer_opt.cli.keeping import require_place, say_kept, write_page
     from infer_opt.cli.progress import shown
     from infer_opt.facts import model_name
     from infer_opt.presets import load_preset, parse_duration
@@ -119,6 +123,8 @@ def command(
     from infer_opt.rig import Limits
     from infer_opt.tuning import Errand, tune
 
+    require_place(report)
+    started_ms = clock.time_ns() // 1_000_000
     chosen = load_preset(preset)
     time = Budget(total_s=parse_duration(budget or chosen.budget))
     sizes, distributions = parse_dims(dims)
@@ -155,3 +161,5 @@ def command(
     with interruptible(time.interrupt), shown(time) as show:
         tuning = tune(errand, budget=time, show=show)
     click.echo(render(tuning, form))
+    say_kept(tuning.kept_as)
+    write_page(report, tuning, measured_ms=started_ms, kept_as=tuning.kept_as)

@@ -1,6 +1,7 @@
 """What `bench` found: one configuration, or a paired comparison of two."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
@@ -9,7 +10,7 @@ from infer_opt.errors import ConfigError
 from infer_opt.reports import Format, sentences, shapes
 from infer_opt.reports.columns import broken
 from infer_opt.reports.documents import benchmark_document, to_json
-from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, ratio_and_interval, size
+from infer_opt.reports.quantities import NOT_KNOWN, duration, number, percent, ratio_and_interval, size, with_unit
 from infer_opt.results import Benchmark, Comparison, Quantile, Readings, TrialResult, Verdict
 
 WIDTH = 120
@@ -30,8 +31,8 @@ _LINES: dict[str, Callable[[Readings], str]] = {
     "CPU cores while running": lambda readings: number(readings.cpu_cores_running),
     "CPU cores in the 200 ms after": lambda readings: number(readings.cpu_cores_after),
     "GPU utilisation": lambda readings: percent(readings.gpu_utilisation),
-    "power": lambda readings: _with(readings.power_watts, "W"),
-    "energy a run": lambda readings: _with(readings.energy_joules, "J"),
+    "power": lambda readings: with_unit(readings.power_watts, "W"),
+    "energy a run": lambda readings: with_unit(readings.energy_joules, "J"),
 }
 
 # Better, worse and no different, for each objective.
@@ -62,7 +63,7 @@ def render(benchmark: Benchmark, format: Format | str = Format.TABLE) -> str:  #
         return to_json(benchmark_document(benchmark))
     if format not in (Format.TABLE, Format.MARKDOWN):
         raise ConfigError(f"a benchmark cannot be written as {format}", hint="--format table, markdown or json")
-    answer = _answer(benchmark)
+    answer = answer_lines(benchmark)
     cautions = [f"- {caution}" for caution in sentences.other_cautions(benchmark.notes)]
     if format == Format.MARKDOWN:
         page = [*answer, *_shapes(benchmark, "pipe"), _readings(benchmark, "pipe"), "\n".join(cautions)]
@@ -78,7 +79,8 @@ def render(benchmark: Benchmark, format: Format | str = Format.TABLE) -> str:  #
     return "\n\n".join(part for part in parts if part)
 
 
-def _answer(benchmark: Benchmark) -> list[str]:
+def answer_lines(benchmark: Benchmark) -> list[str]:
+    """What was found, sentence by sentence, the answer first."""
     lines = sentences.fallback_notes(benchmark.notes)
     if benchmark.claim is not None:
         word = {True: "holds here", False: "does NOT hold here", None: "cannot be told true or false here"}
@@ -91,10 +93,10 @@ def _answer(benchmark: Benchmark) -> list[str]:
     if benchmark.median_ns is not None:
         median = benchmark.median_ns
         what = "Expected time a call" if benchmark.trial.readings.shapes else "Median"
-        lines.append(
-            f"{what} {duration(median.value)} [{duration(median.low)} to {duration(median.high)}] "
-            f"over {benchmark.processes} fresh processes."
-        )
+        interval = f"{duration(median.low)} to {duration(median.high)}"
+        shown = interval if math.isfinite(median.high) else "no interval yet"
+        processes = f"{benchmark.processes} fresh process{'es' * (benchmark.processes != 1)}"
+        lines.append(f"{what} {duration(median.value)} [{shown}] over {processes}.")
     if benchmark.comparison is not None:
         lines += [_verdict(benchmark, benchmark.comparison), sentences.evidence(benchmark.comparison)]
     if benchmark.parity is not None:
@@ -118,16 +120,25 @@ def _verdict(benchmark: Benchmark, comparison: Comparison) -> str:
     )
 
 
-def _readings(benchmark: Benchmark, layout: str) -> str:
-    names: list[str] = [benchmark.subject]
-    trials: list[TrialResult] = [benchmark.trial]
+def measured(benchmark: Benchmark) -> list[tuple[str, TrialResult]]:
+    """Who was measured, by name: the subject, and what it was compared with."""
+    found = [(benchmark.subject, benchmark.trial)]
     if benchmark.reference_trial is not None:
-        names.append(benchmark.reference or "reference")
-        trials.append(benchmark.reference_trial)
+        found.append((benchmark.reference or "reference", benchmark.reference_trial))
+    return found
+
+
+def reading_lines(trials: Sequence[TrialResult]) -> list[list[str]]:
+    """A line for each reading: its name, and what it is of each trial."""
+    return [[name, *(show(trial.readings) for trial in trials)] for name, show in _LINES.items()]
+
+
+def _readings(benchmark: Benchmark, layout: str) -> str:
+    found = measured(benchmark)
+    trials = [trial for _, trial in found]
     shown = [trial.config.label if layout == "pipe" else broken(trial.config.label, 40) for trial in trials]
-    lines = [["configuration", *shown]]
-    lines += [[name, *(show(trial.readings) for trial in trials)] for name, show in _LINES.items()]
-    headings = ["", *(sentences.one_line(name) for name in names)]
+    lines = [["configuration", *shown], *reading_lines(trials)]
+    headings = ["", *(sentences.one_line(name) for name, _ in found)]
     return tabulate(lines, headings, tablefmt=layout, disable_numparse=True)
 
 
@@ -149,7 +160,3 @@ def _quantile(readings: Readings, q: float) -> str:
     if found.low_ns is None or found.high_ns is None:
         return duration(found.value_ns)
     return f"{duration(found.value_ns)} [{duration(found.low_ns)} to {duration(found.high_ns)}]"
-
-
-def _with(value: float | None, unit: str) -> str:
-    return NOT_KNOWN if value is None else f"{number(value)} {unit}"

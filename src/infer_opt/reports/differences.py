@@ -38,7 +38,7 @@ def render(
     rows = _rows(found, by)
     is_page = format == Format.MARKDOWN
     width = min(max(width, NARROWEST), WIDEST)
-    answer = _answer(found, rows, by)
+    answer = answer_lines(found, by)
     table = _table(rows, by, top, width=None if is_page else width)
     cautions = [f"- {caution}" for caution in sentences.other_cautions(found.notes)]
     if is_page:
@@ -65,7 +65,9 @@ def _rows(found: ProfileDifference, by: By) -> Sequence[OperatorDifference]:
     return rows[by]
 
 
-def _answer(found: ProfileDifference, rows: Sequence[OperatorDifference], by: By) -> list[str]:
+def answer_lines(found: ProfileDifference, by: By) -> list[str]:
+    """What was found, sentence by sentence, the answer first."""
+    rows = _rows(found, by)
     subject, reference = (sentences.one_line(name) for name in (found.subject, found.reference))
     total, latency = found.total, found.reference_latency
     if found.is_clear:

@@ -29,7 +29,7 @@ SCHEMA_VERSION = 1
 
 def to_json(document: dict[str, Any]) -> str:
     """Indented JSON; an infinity or NaN, which JSON has no word for, is null."""
-    return json.dumps(_finite(msgspec.to_builtins(document)), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(msgspec.to_builtins(document)), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def tuning_document(tuning: Tuning) -> dict[str, Any]:
@@ -186,9 +186,10 @@ def _model(model: ModelFacts) -> dict[str, Any]:
     return {**document, "operators": dict(model.operators), "vocabularies": dict(model.vocabularies)}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The plain value with null in the place of infinities and NaN, which JSON has no word for."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

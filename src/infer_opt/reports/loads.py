@@ -11,29 +11,29 @@ from infer_opt.reports.sentences import one_line, wrapped
 
 TITLE = "Throughput against latency"
 _LABEL_WIDTH = 44
-_FEWEST = 2  # points: one alone shows no trade
+FEWEST = 2  # points: one alone shows no trade
 
 
 def table(plan: Plan | None, *, width: int) -> list[str]:
     """For a terminal; empty where there is nothing to choose between."""
-    if plan is None or len(plan.points) < _FEWEST:
+    if plan is None or len(plan.points) < FEWEST:
         return []
     headings = _headings(plan.points)
     rows = [[broken(row[0], _LABEL_WIDTH), *row[1:]] for row in _rows(plan.points)]
     drawn = tabulate(
         [headings, SEPARATING_LINE, *rows], tablefmt="simple", disable_numparse=True, colalign=_alignment(headings)
     )
-    return [TITLE, drawn, *(piece for line in _words(plan) for piece in wrapped(line, width))]
+    return [TITLE, drawn, *(piece for line in words(plan) for piece in wrapped(line, width))]
 
 
 def markdown(plan: Plan | None) -> list[str]:
     """For a page: a heading, a table, and the words below it."""
-    if plan is None or len(plan.points) < _FEWEST:
+    if plan is None or len(plan.points) < FEWEST:
         return []
     headings = _headings(plan.points)
     cells = [[escaped(cell) for cell in row] for row in _rows(plan.points)]
     drawn = tabulate(cells, headings, tablefmt="pipe", disable_numparse=True, colalign=_alignment(headings))
-    return [f"## {TITLE}", drawn, " ".join(_words(plan))]
+    return [f"## {TITLE}", drawn, " ".join(words(plan))]
 
 
 def _headings(points: Sequence[LoadPoint]) -> list[str]:
@@ -53,19 +53,21 @@ def _rows(points: Sequence[LoadPoint]) -> list[list[str]]:
                 number(point.items_per_s),
                 ratio(point.speedup),
                 *(NOT_KNOWN if value is None else number(value / scale) for value in (point.p50_ns, point.p99_ns)),
-                _marks(point),
+                marks(point),
             ]
         )
         name = point.name
     return rows
 
 
-def _marks(point: LoadPoint) -> str:
-    marks = ["stock"] * point.is_stock + ["chosen"] * (point.is_chosen and not point.is_stock)
-    return ", ".join([*marks, *["knee"] * point.is_knee, *["beyond the limit"] * (point.limit is not None)])
+def marks(point: LoadPoint) -> str:
+    """What is to be said of one point: `stock`, `chosen`, `knee`, `beyond the limit`."""
+    found = ["stock"] * point.is_stock + ["chosen"] * (point.is_chosen and not point.is_stock)
+    return ", ".join([*found, *["knee"] * point.is_knee, *["beyond the limit"] * (point.limit is not None)])
 
 
-def _words(plan: Plan) -> list[str]:
+def words(plan: Plan) -> list[str]:
+    """What a knee is, and how the bundle serves."""
     lines = [
         "knee: the batch beyond which doubling it gains less than 5 % while calls take longer; not all were tried."
     ]

@@ -44,7 +44,7 @@ def render(
     if is_page:
         found = diagnoses.markdown(profile.diagnoses, latency_ns=profile.call.latency.value)
         pieces = (
-            *_answer(profile),
+            *answer_lines(profile),
             *roofline.lines(profile),
             table,
             *_floors(profile, None),
@@ -53,7 +53,7 @@ def render(
         )
         return "\n\n".join(part for part in (*pieces, "\n".join(cautions)) if part)
     parts = [
-        "\n".join(_wrapped([*_answer(profile), *roofline.lines(profile)], width)),
+        "\n".join(_wrapped([*answer_lines(profile), *roofline.lines(profile)], width)),
         table,
         "\n".join(_floors(profile, width)),
         "\n".join(diagnoses.table(profile.diagnoses, latency_ns=profile.call.latency.value, width=width)),
@@ -88,7 +88,8 @@ def _wrapped(lines: Sequence[str], width: int) -> list[str]:
     return [piece.replace("\u00a0", " ") for line in bound for piece in sentences.wrapped(line, width, indent="  ")]
 
 
-def _answer(profile: Profile) -> list[str]:
+def answer_lines(profile: Profile) -> list[str]:
+    """What was found, sentence by sentence, the answer first."""
     call = profile.call
     lines = sentences.fallback_notes(profile.notes)
     lines.append(

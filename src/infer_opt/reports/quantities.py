@@ -41,6 +41,11 @@ def time_unit(values_ns: Iterable[float | None]) -> tuple[str, float]:
     return _fitting(median(known), _TIME_UNITS) if known else ("ms", 1e6)
 
 
+def size_unit(value_bytes: float) -> tuple[str, float]:
+    """The unit that fits a size, and how many bytes it has."""
+    return _fitting(value_bytes, _SIZE_UNITS)
+
+
 def elapsed(seconds: float) -> str:
     """Wall time: `8.2 s`, `61 s`, `3 min 5 s`."""
     if seconds < 10:
@@ -81,6 +86,11 @@ def agreement(score: float | None) -> str:
     if score >= _EQUAL:
         return "1.00000"
     return str(Decimal(repr(float(score))).quantize(Decimal("0.00001"), rounding=ROUND_FLOOR))
+
+
+def with_unit(value: float | None, unit: str) -> str:
+    """A number with its unit: `65.2 W`; n/a without one."""
+    return NOT_KNOWN if value is None else f"{number(value)} {unit}"
 
 
 def _with_unit(value: float | None, units: tuple[tuple[str, float], ...]) -> str:

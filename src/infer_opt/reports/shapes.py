@@ -21,6 +21,15 @@ def table(one: Readings, other: Readings | None, *, layout: str, first: str = "s
         layout: of tabulate, `simple` or `pipe`.
         first, second: what the two are called.
     """
+    headings, lines = cells(one, other, first=first, second=second)
+    aligned = ["left", *["right"] * (len(headings) - 1)]
+    return tabulate(lines, headings, tablefmt=layout, disable_numparse=True, colalign=aligned)
+
+
+def cells(
+    one: Readings, other: Readings | None, *, first: str = "stock", second: str = "winner"
+) -> tuple[list[str], list[list[str]]]:
+    """The headings and rows of `table`."""
     found = [(first, one)] + ([(second, other)] if other is not None else [])
     unit, scale = time_unit(shape.median_ns for shape in one.shapes)
     headings = ["shape", "share", *(f"{name} {unit}" for name, _ in found)]
@@ -33,8 +42,7 @@ def table(one: Readings, other: Readings | None, *, layout: str, first: str = "s
         lines.append(line + [_scaled(part.first_seen_ns, scale) for part in seen])
     expected = _compared([readings.expected_ns for _, readings in found], scale)
     lines.append(["expected", percent(1.0), *expected, *[""] * len(found)])
-    aligned = ["left", *["right"] * (len(headings) - 1)]
-    return tabulate(lines, headings, tablefmt=layout, disable_numparse=True, colalign=aligned)
+    return headings, lines
 
 
 def _compared(times_ns: Sequence[float | None], scale: float) -> list[str]:

@@ -14,12 +14,12 @@ from infer_opt.results import Block, Trial, TrialFailure, TrialResult
 SPACED, SHAPED = -1, -2  # marks before blocks that hold more than run times
 
 _KINDS: dict[str, type[TrialResult] | type[TrialFailure]] = {"result": TrialResult, "failure": TrialFailure}
-_OTHER_RELEASE = "it was written by another release of infer-opt; upgrade it, or name another --store"
+OTHER_RELEASE = "it was written by another release of infer-opt; upgrade it, or name another --store"
 
 
 def to_text(value: object) -> str:
     """`value` (dataclasses, enums, mappings, sequences) as JSON text, infinities and NaN as JavaScript writes them."""
-    return json.dumps(_plain(value), separators=(",", ":"))
+    return json.dumps(plain_value(value), separators=(",", ":"))
 
 
 def from_text(text: str) -> Any:
@@ -36,7 +36,7 @@ def from_text(text: str) -> Any:
 
 def encode(trial: Trial) -> tuple[str, bytes]:
     """The trial's body (JSON, its `kind` at the top level) and its run times; `decode` gives an equal trial back."""
-    body = _plain(trial)
+    body = plain_value(trial)
     blocks = trial.blocks if isinstance(trial, TrialResult) else ()
     body.pop("blocks", None)
     # A failure has a `kind` of its own, so the body sits beside the discriminator and not around it.
@@ -54,15 +54,15 @@ def decode(text: str, run_times: bytes) -> Trial:
     try:
         kind, body = _KINDS[stored["kind"]], dict(stored["trial"])
         if kind is TrialResult:
-            body["blocks"] = [_plain(block) for block in decode_blocks(run_times)]
+            body["blocks"] = [plain_value(block) for block in decode_blocks(run_times)]
         trial = msgspec.convert(body, type=kind, strict=True)
     except (KeyError, TypeError, ValueError, InferOptError) as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError(f"a stored trial cannot be read: {error}", hint=_OTHER_RELEASE) from error
+        raise StorageError(f"a stored trial cannot be read: {error}", hint=OTHER_RELEASE) from error
     # msgspec skips keys that a dataclass lacks, and two configurations that differ in one would then look equal.
-    if unknown := _unknown_key(body, _plain(trial)):
-        raise StorageError(f"a stored trial has a field that this release lacks: {unknown}", hint=_OTHER_RELEASE)
+    if unknown := unknown_key(body, plain_value(trial)):
+        raise StorageError(f"a stored trial has a field that this release lacks: {unknown}", hint=OTHER_RELEASE)
     return trial
 
 
@@ -115,21 +115,20 @@ def decode_blocks(run_times: bytes) -> tuple[Block, ...]:
     )
 
 
-def _plain(value: object) -> Any:
+def plain_value(value: object) -> Any:
+    """Dataclasses, enums, mappings and sequences as JSON values; floats as they are."""
     # numpy's scalars reach here from statistics; `item` makes Python's own of them.
     return msgspec.to_builtins(value, enc_hook=lambda scalar: scalar.item())
 
 
-def _unknown_key(stored: object, known: object) -> str | None:
-    """The first key, at any depth, that stands in `stored` and not in `known`."""
+def unknown_key(stored: object, known: object) -> str | None:
+    """The first key, at any depth, that stands in `stored` and not in `known`: msgspec skips what a dataclass lacks."""
     if isinstance(stored, Mapping) and isinstance(known, Mapping):
         for key, value in stored.items():
             if key not in known:
                 return str(key)
-            if (deeper := _unknown_key(value, known[key])) is not None:
+            if (deeper := unknown_key(value, known[key])) is not None:
                 return f"{key}.{deeper}"
     if isinstance(stored, list | tuple) and isinstance(known, list | tuple):
-        return next(
-            (key for pair in zip(stored, known, strict=False) if (key := _unknown_key(*pair)) is not None), None
-        )
+        return next((key for pair in zip(stored, known, strict=False) if (key := unknown_key(*pair)) is not None), None)
     return None

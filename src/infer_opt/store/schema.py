@@ -4,7 +4,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from infer_opt.errors import StorageError
 
-VERSION = "0003"  # the newest file in migrations/versions; a test holds the two together
+VERSION = "0004"  # the newest file in migrations/versions; a test holds the two together
 VERSION_TABLE = "infer_opt_schema"  # not Alembic's own name, which other applications use in a shared database
 
 

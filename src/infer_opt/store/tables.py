@@ -108,3 +108,19 @@ recording_events = Table(
     Column("body", Json, nullable=False),
     UniqueConstraint("recording_id", "kind", "sequence", name="infer_opt_recording_event_once"),
 )
+
+# What `bench` and `profile` found, whole: a tuning's parts stand in tables of their own. `kept_results.py` reads and
+# writes the document.
+results = Table(
+    "infer_opt_result",
+    metadata,
+    Column("number", RowNumber, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("document", Blob, nullable=False),
+)

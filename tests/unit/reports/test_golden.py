@@ -21,7 +21,10 @@ from golden.tunings import (
     NO_FASTER,
     TOO_NOISY,
 )
+from html_reading import text_of
 from infer_opt.reports import benchmark, findings, picture, tuning
+from infer_opt.reports.html import pages
+from made_profiles import made_profile
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 TUNINGS = {"faster": FASTER, "by_shape": BY_SHAPE, "no_faster": NO_FASTER, "too_noisy": TOO_NOISY}
@@ -40,6 +43,9 @@ REPORTS: dict[str, Callable[[], str]] = {
         for layout, ending in ENDINGS.items()
         if layout != "csv"
     },
+    "page_of_faster.txt": lambda: text_of(pages.render(FASTER)),
+    "page_of_bench_against.txt": lambda: text_of(pages.render(BENCHMARK)),
+    "page_of_profile.txt": lambda: text_of(pages.render(made_profile())),
     "doctor.txt": partial(findings.render, FINDINGS, GPU_MACHINE, "table"),
     "doctor.json": partial(findings.render, FINDINGS, GPU_MACHINE, "json"),
 }

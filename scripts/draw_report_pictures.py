@@ -1,8 +1,9 @@
-"""The pictures of docs/report.md: parts of a page that `tune --report` wrote, as Chromium shows them.
+"""The pictures of docs/report.md and docs/profile.md: parts of pages that --report wrote, as Chromium shows them.
 
     python -m scripts.draw_report_pictures                  # tunes a shipped model first: two minutes
     python -m scripts.draw_report_pictures --page run.html  # of a page that is there already
     python -m scripts.draw_report_pictures --made-up        # of the results that the tests make up
+    python -m scripts.draw_report_pictures --profile minilm.html   # profile_minilm.png and profile_minilm_floors.png
 
 Needs the extra [test] and a Chromium at /usr/bin/chromium.
 """
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -45,19 +46,35 @@ SHOTS = (
     Shot(name="report_trials", scheme="light", width=1240, sections=("trials",)),
 )
 
+PROFILE_SHOTS = (
+    Shot(name="", scheme="light", width=1240, height=1150),
+    Shot(name="_floors", scheme="dark", width=1000, sections=("floors", "memory")),
+)
+
 
 def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, help="A page that `tune --report` wrote.")
     parser.add_argument("--budget", default="120s", help="Of the tuning, where there is no page.")
+    parser.add_argument("--profile", type=Path, help="A page that `profile --report` wrote.")
     parser.add_argument("--made-up", action="store_true", help="Of results that were never measured.")
     chosen = parser.parse_args(words)
+    if chosen.profile is not None:
+        keep(
+            chosen.profile, [replace(shot, name=f"profile_{chosen.profile.stem}{shot.name}") for shot in PROFILE_SHOTS]
+        )
+        return
     with tempfile.TemporaryDirectory() as folder:
         page = chosen.page or (made_up if chosen.made_up else tuned)(Path(folder), chosen.budget)
-        for shot, picture in drawn(page):
-            path = PICTURES / f"{shot.name}.png"
-            picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS).save(path, optimize=True)
-            print(f"{path.relative_to(ROOT)}: {picture.width} x {picture.height}, {path.stat().st_size / 1e3:.0f} kB")
+        keep(page, SHOTS)
+
+
+def keep(page: Path, shots: Sequence[Shot]) -> None:
+    """Draw the pictures of that page, and say how large they are."""
+    for shot, picture in drawn(page, shots):
+        path = PICTURES / f"{shot.name}.png"
+        picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS).save(path, optimize=True)
+        print(f"{path.relative_to(ROOT)}: {picture.width} x {picture.height}, {path.stat().st_size / 1e3:.0f} kB")
 
 
 def tuned(folder: Path, budget: str) -> Path:
@@ -81,12 +98,12 @@ def made_up(folder: Path, budget: str) -> Path:
     return page
 
 
-def drawn(page: Path) -> list[tuple[Shot, Image.Image]]:
+def drawn(page: Path, shots: Sequence[Shot]) -> list[tuple[Shot, Image.Image]]:
     """Each picture of the page; a section that it lacks is left out."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         found = []
-        for shot in SHOTS:
+        for shot in shots:
             window = browser.new_page(
                 viewport={"width": shot.width, "height": shot.height or 900},
                 color_scheme="dark" if shot.scheme == "dark" else "light",

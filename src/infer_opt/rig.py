@@ -147,12 +147,20 @@ class Rig:
         plan = WARM_UP_CUDA if config.options.provider is Provider.CUDA else WARM_UP_CPU
         return WarmUpPlan(least_ns=plan.least_ns, cap_ns=plan.cap_ns, drop_above_ns=drop_above_ns)
 
+    def _times_kernels(self, config: TrialConfig) -> bool:
+        """Whether a session's first run picks kernels by timing them, as cuDNN does for convolutions.
+
+        Beside others it would time those, too, and keep a slow kernel for the life of the process.
+        """
+        return config.options.provider is Provider.CUDA and "Conv" in dict(self.facts.operators)
+
     def enter(
         self, configs: Mapping[str, TrialConfig], generator: random.Random
     ) -> tuple[dict[str, Entrant], dict[str, str]]:
         """Fresh, warmed-up, stopped entrants, made in random order, and the reason of each that did not come up.
 
-        They open side by side, unless opening is what is measured, and warm up one after another, since that is.
+        They open side by side, unless opening is what is measured or decides how fast they will be, and warm up one
+        after another, since that is.
 
         Raises:
             ModelError: the baseline or its clone did not come up.
@@ -172,6 +180,8 @@ class Rig:
                         over = self.watch([starting[key].worker.pid])
                         opened[key] = self._settle(starting[key])
                         disturbed[key] = over()
+                    elif self._times_kernels(configs[key]):
+                        opened[key] = self._settle(starting[key])
                 except InferOptError as error:
                     lost[key] = error.what
             for key in [key for key in keys if key not in lost and key not in opened]:

@@ -1,11 +1,12 @@
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fakes import MS, FakeRig, World, make_rig
+from fakes import MODEL, MS, FakeRig, World, make_rig
 from infer_opt.config import Objective, Provider, SessionOptions, TrialConfig
 from infer_opt.errors import ModelError
 from infer_opt.results import Placement
@@ -220,17 +221,38 @@ def test_a_process_shows_its_cold_start_or_its_peak_memory(objective: Objective,
     assert {entrant.shown for entrant in entrants.values()} == {shown}
 
 
+def most_opening(world: World) -> int:
+    """How many were open for the first time at once, none of them stopped yet."""
+    opening: set[str] = set()
+    most = 0
+    for what, name in world.diary:
+        if what == "Open":
+            opening.add(name)
+            most = max(most, len(opening))
+        elif what == "freeze":
+            opening.discard(name)
+    return most
+
+
 def test_cold_starts_are_made_one_at_a_time() -> None:
     world = World()
     enter(world, rig=make_rig(world, objective=Objective.COLD_START))
 
-    opening: set[str] = set()
-    for what, name in world.diary:
-        if what == "Open":
-            assert not opening
-            opening.add(name)
-        elif what == "freeze":
-            opening.discard(name)
+    assert most_opening(world) == 1
+
+
+@pytest.mark.parametrize(
+    ("provider", "operator", "most"),
+    [(Provider.CUDA, "Conv", 1), (Provider.CUDA, "MatMul", 2), (Provider.CPU, "Conv", 2)],
+)
+def test_a_first_run_that_times_kernels_has_the_gpu_to_itself(provider: Provider, operator: str, most: int) -> None:
+    config = TrialConfig(options=SessionOptions(provider=provider))
+    world = World(scripts={config: {Open: opened((f"{provider.upper()}ExecutionProvider", 3))}})
+    rig = make_rig(world, facts=replace(MODEL, operators=((operator, 1),)))
+
+    rig.enter({BASELINE: config, CLONE: config}, random.Random(0))
+
+    assert most_opening(world) == most
 
 
 def test_a_disturbed_cold_start_discards_the_rounds_of_its_epoch_and_a_disturbed_round_does_not() -> None:

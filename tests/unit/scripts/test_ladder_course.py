@@ -1,7 +1,8 @@
 """The ladder's plan: what is worth more comes first, nothing exceeds the time, and nothing measured is lost."""
 
-import math
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, cast
 import pytest
 from scripts.ladder import course as courses
 from scripts.ladder.arena import MINIATURE, Epoch, LadderRig, Seen
-from scripts.ladder.course import Course, TimeOverError, alarm
+from scripts.ladder.course import Course, TimeOverError
 from scripts.ladder.networks import Written
 from scripts.ladder.rungs import processes
 from scripts.ladder.work import Work
@@ -22,6 +23,7 @@ from infer_opt.rig import BASELINE, CLONE
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.workers.messages import Call
 
+ROOT = Path(__file__).parents[3]
 WORK = Work(operations=1, weights=1, input_bytes=1, output_bytes=1)
 
 
@@ -236,16 +238,30 @@ def test_whatever_hangs_is_ended_by_the_alarm_and_what_was_measured_is_kept(mach
     assert kept[-1] == 1
 
 
-def test_the_alarm_interrupts_what_does_not_look_at_the_clock() -> None:
-    begin = time.perf_counter()
+ALARM = """
+import time
+from scripts.ladder.course import TimeOverError, alarm
 
-    with pytest.raises(TimeOverError), alarm(0.05):
+begin = time.perf_counter()
+try:
+    with alarm(0.05):
         while time.perf_counter() - begin < 5:
-            math.sqrt(2)
-
+            pass
+except TimeOverError:
     assert time.perf_counter() - begin < 2
     with alarm(60.0):
-        pass  # it is silent where nothing hangs
+        print("silent where nothing hangs")
+"""
+
+
+def test_the_alarm_interrupts_what_does_not_look_at_the_clock() -> None:
+    # In a process of its own: on some virtual machines a signal handler does not survive in a process whose libraries
+    # have used AMX, as OpenVINO does in other tests.
+    done = subprocess.run(
+        [sys.executable, "-c", ALARM], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.strip() == "silent where nothing hangs"
 
 
 def test_on_a_cpu_what_needs_a_gpu_says_so(machine: Machine, tmp_path: Path) -> None:

@@ -246,6 +246,14 @@ const charts = (() => {
       const start = Math.max(low, floor / d.value);
       return { name: d.name, x1: start, y1: d.value * start, x2: Math.max(start, top / d.value), y2: Math.max(d.value * start, top), value: d.value };
     });
+    // Lines of like bandwidth lie close together: each has its name at another place along it.
+    slopes.forEach((d, i) => {
+      const along = 0.2 + (0.32 * i) / Math.max(1, slopes.length - 1);
+      d.x = d.x1 * (d.x2 / d.x1) ** along;
+      d.y = d.y1 * (d.y2 / d.y1) ** along;
+    });
+    const rate = (value, unit) => plain(value).replace(/^([\d.,]+)/, "$1 ") + unit;
+    const named = { x: "x", y: "y", text: (d) => `${d.name}, ${rate(d.value, "B/s")}`, fill: INK, stroke: PAPER, strokeWidth: 4 };
     const fastest = d3.max(data.bandwidths, (d) => d.value);
     const flats = data.compute.map((d) => ({ ...d, x1: fastest ? Math.max(low, d.value / fastest) : low, x2: high }));
     const long = logarithmic("x", [low, high], { label: `${data.x_axis} →`, text: plain, most: most(width) });
@@ -262,8 +270,9 @@ const charts = (() => {
         ...up.marks,
         Plot.link(slopes, { x1: "x1", y1: "y1", x2: "x2", y2: "y2", stroke: INK, strokeWidth: 1.5 }),
         Plot.link(flats, { x1: "x1", y1: "value", x2: "x2", y2: "value", stroke: INK, strokeWidth: 1.5 }),
-        Plot.text(flats, { x: "x2", y: "value", text: (d) => `${d.name}, ${plain(d.value)}/s`, textAnchor: "end", dy: -8, fill: INK }),
-        Plot.text(slopes, { x: (d) => Math.sqrt(d.x1 * d.x2), y: (d) => Math.sqrt(d.y1 * d.y2), text: (d) => `${d.name}, ${plain(d.value)}B/s`, textAnchor: "start", dx: 9, dy: 9, fill: INK, stroke: PAPER, strokeWidth: 4 }),
+        Plot.text(flats, { x: "x2", y: "value", text: (d) => `${d.name}, ${rate(d.value, "OP/s")}`, textAnchor: "end", dy: -8, fill: INK }),
+        Plot.text(slopes.slice(0, 1), { ...named, textAnchor: "end", dx: -6, dy: -8 }),
+        Plot.text(slopes.slice(1), { ...named, textAnchor: "start", dx: 9, dy: 9 }),
         Plot.dot(data.points, { x: "x", y: "y", r: (d) => Math.max(d.share, 2e-3), fill: ACCENT, fillOpacity: 0.16, stroke: ACCENT, strokeOpacity: 0.7 }),
         tip(data.points, { x: "x", y: "y", title: (d) => `${d.name}\n${d.detail}\n${plain(d.y)} operations/s at ${plain(d.x)} a byte` }),
       ],

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks import record
@@ -21,7 +22,7 @@ from infer_opt.roofline.floors import faster_than_possible
 
 NAME = "profiles"
 MODELS = ("minilm", "resnet50")
-LARGE = record.ROOT / "models" / "large"
+LARGE = Path("models") / "large"  # as seen from the repository's root
 FOLDER = record.ROOT / "build" / NAME
 CLOSE = 0.05  # of the latency: what the nodes' sum may differ by without a word
 

@@ -32,9 +32,9 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infer_opt.profiling, "LONGEST_S", 0.2)
 
 
-def profiled(home: Home, *words: object) -> Profile:
-    """The profile of a command that worked, after which nothing is left behind."""
-    ended = home.call("profile", *words, "--budget", "60s", "--format", "json")
+def profiled(home: Home, *words: object, budget: str = "30s") -> Profile:
+    """The profile of a command that worked, after which nothing is left behind. So short, it measures no ceilings."""
+    ended = home.call("profile", *words, "--budget", budget, "--format", "json")
     assert (ended.code, ended.complaints) == (0, "")
     assert home.litter() == []
     profile = from_document(ended.document)
@@ -43,8 +43,11 @@ def profiled(home: Home, *words: object) -> Profile:
 
 
 def test_a_convolutional_network_is_told_by_the_model_as_given(home: Home) -> None:
-    profile = profiled(home, MODELS / "digits_cnn.onnx", "--inputs", MODELS / "digits_cnn.npz")
+    profile = profiled(home, MODELS / "digits_cnn.onnx", "--inputs", MODELS / "digits_cnn.npz", budget="60s")
 
+    assert profile.roofline is not None
+    assert profile.roofline.floor_ns > 0
+    assert len(profile.roofline.nodes) == len(profile.nodes)
     convolutions = [one for one in profile.nodes if one.node.operator == "Conv"]
     assert [one.node.origins for one in convolutions] == [(f"conv{n}", f"relu{n}") for n in range(1, 6)]
     assert sum(one.share for one in profile.nodes) == pytest.approx(1.0)
@@ -79,6 +82,8 @@ def test_a_recurrent_network_of_the_length_that_was_asked_for(home: Home) -> Non
     assert lstm.inputs[0] is not None
     assert lstm.inputs[0].shape == (20, 3, 2)
     assert profile.config.batch == 3
+    assert profile.roofline is None
+    assert any("there are no floors" in note.text for note in profile.notes)
 
 
 @pytest.mark.parametrize(

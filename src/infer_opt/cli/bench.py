@@ -53,7 +53,7 @@ def command(
 
     from infer_opt.benchmarking import bench
     from infer_opt.budget import Budget
-    from infer_opt.cli.keeping import keep, require_place, say_kept, write_page
+    from infer_opt.cli.keeping import keep, require_place, say, say_kept, write_page
     from infer_opt.cli.progress import shown
     from infer_opt.presets import parse_duration
     from infer_opt.reports.benchmark import render
@@ -76,7 +76,7 @@ def command(
     )
     with interruptible(time.interrupt), shown(time) as show:
         result = bench(request, against, budget=time, show=show)
-    click.echo(render(result, form))
+    say(render(result, form))
     kept_as = keep(result, url=store_url, started_ms=started_ms)
     say_kept(kept_as)
     write_page(report, result, measured_ms=started_ms, kept_as=kept_as)

@@ -1,6 +1,7 @@
 """What commands do with what they found, after it was shown: a page of it, and a place in the store."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,15 @@ report_option = click.option(
     metavar="FILE.html",
     help="Write a report with charts as one HTML file that needs no network.",
 )
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print it; a reader who has seen enough (`| head`) costs neither the page nor the place in the store."""
+    try:
+        click.echo(text, err=err)
+    except BrokenPipeError:
+        stream = sys.stderr if err else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def require_place(path: Path | None) -> None:
@@ -59,13 +69,13 @@ def write_page(
 
     page = render(found, measured_ms=measured_ms, identity=kept_as, difference=difference)
     write_text(path, page, option="--report")
-    click.echo(f"Report: {path}", err=True)
+    say(f"Report: {path}", err=True)
 
 
 def say_kept(kept_as: str | None) -> None:
     """How to see it again."""
     if kept_as is not None:
-        click.echo(f"Kept as {kept_as}: infer-opt report {kept_as} shows it again", err=True)
+        say(f"Kept as {kept_as}: infer-opt report {kept_as} shows it again", err=True)
 
 
 def keep(found: "Benchmark | Profile", *, url: str | None, started_ms: int) -> str | None:
@@ -85,5 +95,5 @@ def keep(found: "Benchmark | Profile", *, url: str | None, started_ms: int) -> s
     except InferOptError as error:
         if url is not None:
             raise
-        click.echo(f"Not kept: {error.what}", err=True)
+        say(f"Not kept: {error.what}", err=True)
         return None

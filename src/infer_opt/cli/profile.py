@@ -84,7 +84,7 @@ def command(
     import time as clock
 
     from infer_opt.budget import Budget
-    from infer_opt.cli.keeping import keep, require_place, say_kept, write_page
+    from infer_opt.cli.keeping import keep, require_place, say, say_kept, write_page
     from infer_opt.cli.progress import shown
     from infer_opt.cli.writing import require_room, write_text
     from infer_opt.comparing import profile_against
@@ -125,9 +125,9 @@ def command(
     if trace is not None:
         write_text(trace, trace_document(found), option="--trace")
     if difference is not None:
-        click.echo(render_difference(difference, form, by=By(by), top=top, width=width))
+        say(render_difference(difference, form, by=By(by), top=top, width=width))
     else:
-        click.echo(render(found, form, by=By(by), top=top, width=width))
+        say(render(found, form, by=By(by), top=top, width=width))
     kept_as = keep(found, url=store_url, started_ms=started_ms)
     say_kept(kept_as)
     write_page(report, found, measured_ms=started_ms, kept_as=kept_as, difference=difference)

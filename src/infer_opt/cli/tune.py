@@ -114,7 +114,7 @@ def command(
     import time as clock
 
     from infer_opt.budget import Budget
-    from infer_opt.cli.keeping import require_place, say_kept, write_page
+    from infer_opt.cli.keeping import require_place, say, say_kept, write_page
     from infer_opt.cli.progress import shown
     from infer_opt.facts import model_name
     from infer_opt.presets import load_preset, parse_duration
@@ -160,6 +160,6 @@ def command(
     )
     with interruptible(time.interrupt), shown(time) as show:
         tuning = tune(errand, budget=time, show=show)
-    click.echo(render(tuning, form))
+    say(render(tuning, form))
     say_kept(tuning.kept_as)
     write_page(report, tuning, measured_ms=started_ms, kept_as=tuning.kept_as)

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,26 @@ def test_a_store_that_was_named_must_work(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         keep(ALONE, url=f"sqlite:///{tmp_path / 'nowhere' / 'a.db'}", started_ms=0)
     assert keep(ALONE, url=f"sqlite:///{tmp_path / 'a.db'}", started_ms=0) is not None
+
+
+TWICE = """
+import pathlib, sys
+from infer_opt.cli.keeping import say, say_kept
+
+say("a line\\n" * 100_000)
+say_kept("19c2")
+say("more")
+pathlib.Path(sys.argv[1]).write_text("written")
+"""
+
+
+def test_a_reader_who_has_seen_enough_costs_nothing_that_comes_after(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    ended = subprocess.run([sys.executable, "-c", TWICE, str(done)], stdout=writing, stderr=writing, check=False)
+    os.close(writing)
+
+    assert ended.returncode == 0
+    assert done.read_text() == "written"

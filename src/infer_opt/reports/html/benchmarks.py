@@ -1,5 +1,7 @@
 """A benchmark as the sections of a page."""
 
+from pathlib import PurePath
+
 from infer_opt.reports import sentences, shapes
 from infer_opt.reports.benchmark import answer_lines, measured, reading_lines
 from infer_opt.reports.documents import benchmark_document
@@ -68,7 +70,8 @@ def _facts(benchmark: Benchmark) -> list[Fact]:
     found = []
     if benchmark.comparison is not None:
         value, interval = ratio_and_interval(benchmark.comparison.speedup)
-        found.append(Fact(value=value, name=f"against {benchmark.reference or 'stock'}", detail=interval))
+        reference = PurePath(benchmark.reference or "stock").name
+        found.append(Fact(value=value, name=f"against {reference}", detail=interval))
     readings = benchmark.trial.readings
     other = None if benchmark.reference_trial is None else benchmark.reference_trial.readings
 

@@ -23,10 +23,9 @@ from infer_opt.diagnoses import Circumstances, FlushedTime
 from infer_opt.errors import EvidenceError
 from infer_opt.facts import MachineFacts
 from infer_opt.machine import cgroup, cpu
-from infer_opt.models.executed_graph import join_nodes, weight_bytes
+from infer_opt.models.executed_graph import join_nodes, memory_of
 from infer_opt.models.feeds import load_feeds
 from infer_opt.models.files import read_model
-from infer_opt.models.lifetimes import memory_course
 from infer_opt.profiles.executed import Key, RuntimeProfile
 from infer_opt.profiles.nodes import MemoryCourse, NodeTimes
 from infer_opt.protocols import Feeds, Session
@@ -109,12 +108,7 @@ def glance(
             for key in dict.fromkeys((*order, *times))
             if key in times
         ),
-        memory=memory_course(
-            [nodes[key] for key in order],
-            inputs=[value.name for value in optimised.graph.input],
-            outputs=[value.name for value in optimised.graph.output],
-            weight_bytes=weight_bytes(optimised),
-        ),
+        memory=memory_of(optimised, [nodes[key] for key in order]),
         runtime_version=runtime.version(),
         placement=placement,
         profiled_ns=statistics.median(call.run_us for call in profile.calls[WARM_CALLS:]) * NS_A_US,

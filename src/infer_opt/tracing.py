@@ -22,10 +22,9 @@ from infer_opt.config import SessionOptions
 from infer_opt.errors import EvidenceError, ModelError
 from infer_opt.facts import TensorSpec
 from infer_opt.measure import ClockCost, Plan, WarmUp, WarmUpPlan, clock_cost, measure_block, plan_block, warm_up
-from infer_opt.models.executed_graph import join_nodes, weight_bytes
+from infer_opt.models.executed_graph import join_nodes, memory_of
 from infer_opt.models.feeds import load_feeds
 from infer_opt.models.files import read_model
-from infer_opt.models.lifetimes import memory_course
 from infer_opt.padding import padded
 from infer_opt.profiles.executed import Key, Looked, ProcessTrace, RuntimeProfile, SeenCall
 from infer_opt.protocols import Feeds, Session
@@ -94,12 +93,7 @@ def look(subject: Subject, scratch: Path) -> Looked:
     nodes = join_nodes(profile.seen, optimised, read_model(subject.artefact))
     order = [profile.seen[execution.node].key for execution in profile.calls[0].executions]
     ranks = {key: rank for rank, key in enumerate(dict.fromkeys(order))}
-    memory = memory_course(
-        [nodes[key] for key in order],
-        inputs=[value.name for value in optimised.graph.input],
-        outputs=[value.name for value in optimised.graph.output],
-        weight_bytes=weight_bytes(optimised),
-    )
+    memory = memory_of(optimised, [nodes[key] for key in order])
     return Looked(
         nodes=tuple(sorted(nodes.items(), key=lambda item: ranks.get(item[0], len(ranks)))),
         memory=memory,

@@ -5,7 +5,14 @@ from pathlib import Path
 import click
 
 from infer_opt.cli.keeping import report_option, store_option
-from infer_opt.cli.options import interruptible, parse_batches, parse_dims, parse_providers, workload_options
+from infer_opt.cli.options import (
+    interruptible,
+    parse_batches,
+    parse_dims,
+    parse_providers,
+    provider_option,
+    workload_options,
+)
 from infer_opt.config import Objective
 from infer_opt.reports import Format
 
@@ -19,13 +26,7 @@ from infer_opt.reports import Format
     metavar="MODEL|BUNDLE",
     help="What to compare with, in fresh paired processes.",
 )
-@click.option(
-    "--provider",
-    default="cpu",
-    show_default=True,
-    metavar="cpu|cuda",
-    help="Where a model runs; a bundle says so itself.",
-)
+@provider_option
 @click.option(
     "--budget", default="2m", show_default=True, metavar="TIME", help="Wall time of the whole call, such as 90s or 5m."
 )
@@ -53,7 +54,7 @@ def command(
 
     from infer_opt.benchmarking import bench
     from infer_opt.budget import Budget
-    from infer_opt.cli.keeping import keep, require_place, say, say_kept, write_page
+    from infer_opt.cli.keeping import present, require_place
     from infer_opt.cli.progress import shown
     from infer_opt.presets import parse_duration
     from infer_opt.reports.benchmark import render
@@ -76,7 +77,4 @@ def command(
     )
     with interruptible(time.interrupt), shown(time) as show:
         result = bench(request, against, budget=time, show=show)
-    say(render(result, form))
-    kept_as = keep(result, url=store_url, started_ms=started_ms)
-    say_kept(kept_as)
-    write_page(report, result, measured_ms=started_ms, kept_as=kept_as)
+    present(render(result, form), result, url=store_url, started_ms=started_ms, page=report)

@@ -26,6 +26,21 @@ report_option = click.option(
 )
 
 
+def present(
+    text: str, found: "Benchmark | Profile", *, url: str | None, started_ms: int, page: Path | None,
+    difference: "ProfileDifference | None" = None,
+) -> None:  # fmt: skip
+    """Print a result as `text`, keep it in the store, and write its page: in this order, so that it is always seen.
+
+    Raises:
+        StorageError: the store that was named cannot be used, or the page cannot be written.
+    """
+    say(text)
+    kept_as = keep(found, url=url, started_ms=started_ms)
+    say_kept(kept_as)
+    write_page(page, found, measured_ms=started_ms, kept_as=kept_as, difference=difference)
+
+
 def say(text: str, *, err: bool = False) -> None:
     """Print it; a reader who has seen enough (`| head`) costs neither the page nor the place in the store."""
     try:

@@ -77,6 +77,12 @@ def _with(options: Sequence[Callable[[Function], Function]], function: Function)
     return function
 
 
+provider_option = click.option(
+    "--provider", default="cpu", show_default=True, metavar="cpu|cuda",
+    help="Where a model runs; a bundle says so itself.",
+)  # fmt: skip
+
+
 def parse_dims(pairs: tuple[str, ...]) -> tuple[Mapping[str, int], Mapping[str, Distribution]]:
     """`("past=64", "seq=16:1,128:3")` as the sizes {past: 64} and the distributions {seq: ((16, 0.25), (128, 0.75))}.
 

@@ -6,7 +6,15 @@ from pathlib import Path
 import click
 
 from infer_opt.cli.keeping import report_option, store_option
-from infer_opt.cli.options import choice, feeding_options, interruptible, parse_batches, parse_dims, parse_providers
+from infer_opt.cli.options import (
+    choice,
+    feeding_options,
+    interruptible,
+    parse_batches,
+    parse_dims,
+    parse_providers,
+    provider_option,
+)
 from infer_opt.cli.surroundings import is_process, process_options, run
 from infer_opt.errors import ConfigError
 from infer_opt.reports import By, Format
@@ -15,13 +23,7 @@ from infer_opt.reports import By, Format
 @click.command("profile")
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|BUNDLE", required=False)
 @feeding_options
-@click.option(
-    "--provider",
-    default="cpu",
-    show_default=True,
-    metavar="cpu|cuda",
-    help="Where a model runs; a bundle says so itself.",
-)
+@provider_option
 @click.option(
     "--budget", default="60s", show_default=True, metavar="TIME", help="Wall time of the whole call, such as 30s or 5m."
 )
@@ -84,7 +86,7 @@ def command(
     import time as clock
 
     from infer_opt.budget import Budget
-    from infer_opt.cli.keeping import keep, require_place, say, say_kept, write_page
+    from infer_opt.cli.keeping import present, require_place
     from infer_opt.cli.progress import shown
     from infer_opt.cli.writing import require_room, write_text
     from infer_opt.comparing import profile_against
@@ -125,9 +127,7 @@ def command(
     if trace is not None:
         write_text(trace, trace_document(found), option="--trace")
     if difference is not None:
-        say(render_difference(difference, form, by=By(by), top=top, width=width))
+        text = render_difference(difference, form, by=By(by), top=top, width=width)
     else:
-        say(render(found, form, by=By(by), top=top, width=width))
-    kept_as = keep(found, url=store_url, started_ms=started_ms)
-    say_kept(kept_as)
-    write_page(report, found, measured_ms=started_ms, kept_as=kept_as, difference=difference)
+        text = render(found, form, by=By(by), top=top, width=width)
+    present(text, found, url=store_url, started_ms=started_ms, page=report, difference=difference)

@@ -12,10 +12,11 @@ from typing import Any
 import onnx
 
 from infer_opt.models.graphs import ONNX_DOMAINS, all_graphs
+from infer_opt.models.lifetimes import memory_course
 from infer_opt.models.origins import GivenGraph, GivenNode, module_of
 from infer_opt.models.tensors import dtype_name
 from infer_opt.profiles.executed import Key, SeenNode, TensorSeen
-from infer_opt.profiles.nodes import Node, Tensor
+from infer_opt.profiles.nodes import MemoryCourse, Node, Tensor
 
 _FUSED_UNNAMED = "fused"  # what the runtime calls a fusion of nodes that have no names
 
@@ -62,6 +63,16 @@ def weight_bytes(optimised: onnx.ModelProto) -> int:
         Tensor(dtype=kind, shape=shape).bytes
         for graph in all_graphs(optimised)
         for kind, shape in (_constant(tensor) for tensor in graph.initializer)
+    )
+
+
+def memory_of(optimised: onnx.ModelProto, nodes: Sequence[Node]) -> MemoryCourse:
+    """The memory over a call of the optimised graph, whose executed nodes are given in their order."""
+    return memory_course(
+        nodes,
+        inputs=[value.name for value in optimised.graph.input],
+        outputs=[value.name for value in optimised.graph.output],
+        weight_bytes=weight_bytes(optimised),
     )
 
 

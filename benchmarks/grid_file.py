@@ -22,6 +22,8 @@ from infer_opt.results import FailureKind
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 VERSION = 1
+PARTS = frozenset({"recipe", "options"})  # of a configuration; all else of it is a plain value
+LEFT_OUT = object()  # what a description does not name where it is as usual: equal to no value
 SECONDS = ("open_s", "warm_s", "round_s")
 
 
@@ -169,15 +171,17 @@ def centres(values: Floats) -> NDArray[np.float32]:
 def _changes(config: TrialConfig) -> dict[str, Any]:
     """What differs from stock settings: a space of 1,500 configurations is mostly repetition."""
     whole, plain = config.to_dict(), TrialConfig().to_dict()
-    changed: dict[str, Any] = {name: whole[name] for name in ("batch", "runtime") if whole[name] != plain[name]}
-    for part in ("recipe", "options"):
-        changed[part] = {name: value for name, value in whole[part].items() if value != plain[part][name]}
-    return changed
+    changed = {name: whole[name] for name in whole.keys() - PARTS if whole[name] != plain.get(name, LEFT_OUT)}
+    return changed | {part: _differing(whole[part], plain[part]) for part in PARTS}
+
+
+def _differing(fields: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value != plain.get(name, LEFT_OUT)}
 
 
 def _config(changes: Mapping[str, Any]) -> TrialConfig:
     plain = TrialConfig().to_dict()
-    parts = {part: plain[part] | changes[part] for part in ("recipe", "options")}
+    parts = {part: plain[part] | changes[part] for part in PARTS}
     return TrialConfig.from_dict({**plain, **changes, **parts})
 
 

@@ -77,8 +77,8 @@ class Step:
 # What is measured again later comes first, in the middle and last: as far apart as the time allows.
 STEPS = (
     Step(name="remeasured", share=3, least_s=60),
-    Step(name="simulated", share=6),
-    Step(name="replayed", share=5),
+    Step(name="simulated", share=8),
+    Step(name="replayed", share=9),
     Step(name="overhead", share=1, least_s=20),
     Step(name="aa", share=10, least_s=20),
     Step(name="position", share=2),

@@ -4,17 +4,19 @@ A configuration's recorded time is the mean over its processes of the Hodges-Leh
 against the mean of stock and clone. With three processes that mean is itself uncertain by a few per cent, and the
 lowest of two hundred such means is low by luck: regret against it would charge a search for the grid's own noise.
 
-**Shrunk** is what regret is judged by: the speed on the quiet machine. On a virtual machine one core or the other is
-slow for a while (1.6 times on the recorded one), without any sign of it but that everything takes longer; ratios to
-stock do not cancel it, since stock runs on both cores and others on one. So a process's value is its ratio in the
-rounds in which stock was quiet, within a tenth of the lower end of what it took over all groups. A process without five
-of them counts by its time against quiet stock. Of a configuration's processes those count that were within 5 % of its
-fastest: all others were slowed down. What is left of noise in their mean is drawn towards
-recipe effect + options effect, to the share e / (v + e), where e is the variance of that mean and v that of
-interactions, by what the left-overs vary more than e explains. Regret against the lowest is what a pick loses, in
-expectation, against the best pick that somebody who had the whole grid could make. Which draws the search saw does
-not matter to it. What the whole grid itself cannot tell is not in it: `blind` says how much that best pick is to be
-expected to lose against the true best.
+**Shrunk** is what regret is judged by: the speed of a typical process on the quiet machine. On a virtual machine one
+core or the other is slow for a while (1.6 times on the recorded one), without any sign of it but that everything takes
+longer; ratios to stock do not cancel that, since stock runs on both cores and others on one. So a process's value is
+its ratio in the rounds in which stock was quiet, within a tenth of the lower end of what it took over all groups; where
+no process of a configuration has five such rounds, its times against quiet stock must do. A configuration's value is
+the centre of its processes after Huber, which is their mean but for those that stray: one that was slow throughout
+hardly moves it, while a configuration that is slow in most of its processes is no fast one. How far processes stray is
+a configuration's own affair too, and three of them cannot tell it: its variance is drawn towards that of all. What is
+left of noise in the centre is then drawn towards recipe effect + options effect, to the share e / (v + e), where e is
+the variance of the centre and v that of interactions, by what the left-overs vary more than e explains. Regret against
+the lowest is what a pick loses, in expectation, against the best pick that somebody who had the whole grid could make.
+Which draws the search saw does not matter to it. What the whole grid itself cannot tell is not in it: `blind` says how
+much that best pick is to be expected to lose against the true best.
 
 **Held out** checks that without any model: on a process that the search did not draw for its pick, the pick against
 what the other processes of the whole grid say is best. One such difference is as noisy as a process; their mean is not.
@@ -28,11 +30,16 @@ from dataclasses import dataclass
 import numpy as np
 from benchmarks.grid_file import Floats
 from benchmarks.replaying.machine import RecordedMachine, finite
+from scipy.spatial.distance import pdist
 
 from infer_opt.config import TrialConfig
 from infer_opt.stats.intervals import hodges_lehmann
 
-SLOWED = 0.05  # ln(time) above a configuration's fastest process from which a process was slowed down
+MAD_SD = 1.4826  # standard deviation by the median of absolute values, of normal ones around 0
+STRAYS = 1.5  # standard deviations between processes beyond which one counts as if it were just so far off
+FARTHEST = 5.0  # of them, that one process tells of how far those of its configuration stray
+OTHERS = 8  # processes that the variance of all configurations counts for in that of one
+STEPS = 20  # towards the centre; each leaves less than half of the distance
 LEAST_SPREAD = 0.003  # between processes
 BISECTIONS = 30
 DRAWS = 2000  # of what may be true
@@ -45,9 +52,8 @@ class Truth:
     """ln(time / stock's time) by configuration; nan where it cannot be used. `per_process` has a column a process.
 
     `raw` is the mean over processes, against stock beside them. `process_spread` is the standard deviation between
-    processes that were not slowed down, `interaction_spread` that of what recipe and options do not add up to;
-    `error` is the standard error of a value before it was shrunk, `slowed` the share of processes that were.
-    `blind` is a share.
+    processes, `interaction_spread` that of what recipe and options do not add up to; `error` is the standard error of
+    a value before it was shrunk. `blind` is a share.
     """
 
     raw: Floats
@@ -56,7 +62,6 @@ class Truth:
     error: Floats
     process_spread: float
     interaction_spread: float
-    slowed: float
     blind: float
 
     def regret(self, pick: int, values: Floats) -> float:
@@ -94,40 +99,65 @@ class Truth:
 def find_truth(machine: RecordedMachine) -> Truth:
     """The truth of the grid that `machine` was made of."""
     grid = machine.grid
-    per_process, level = (np.full(grid.values.shape[:2], np.nan) for _ in range(2))
+    per_process = np.full(grid.values.shape[:2], np.nan)
     for index, processes in enumerate(machine.processes):
         for process in processes:
             per_process[index, process] = hodges_lehmann(finite(machine.raced[index, process]))
-            quiet = machine.in_state(index, process, is_slow=False)
-            found = finite(grid.values[index, process]) - machine.quiet if quiet is None else quiet
-            level[index, process] = hodges_lehmann(found)
-    ran = np.isfinite(per_process).any(axis=1)
+    levels = [_levels_on_quiet(machine, index) for index in range(grid.size)]
+    ran = np.array([len(found) > 0 for found in levels])
     raw, shrunk, error = (np.full(grid.size, np.nan) for _ in range(3))
-    raw[ran] = np.nanmean(per_process[ran], axis=1)
-    if not ran.any():
-        return Truth(
-            raw=raw, shrunk=shrunk, per_process=per_process, error=error,
-            process_spread=0.0, interaction_spread=0.0, slowed=0.0, blind=0.0,
-        )  # fmt: skip
-    there = np.isfinite(level[ran])
-    is_quiet = there & (level[ran] <= np.nanmin(level[ran], axis=1)[:, None] + SLOWED)
-    counts = is_quiet.sum(axis=1)
-    middle = np.where(is_quiet, level[ran], 0.0).sum(axis=1) / counts
-    squares = float((np.where(is_quiet, level[ran] - middle[:, None], 0.0) ** 2).sum())
-    spread = max(LEAST_SPREAD, (squares / max(1, int(counts.sum()) - len(counts))) ** 0.5)
-    error[ran] = spread / np.sqrt(counts)
-    design = _design([grid.configs[index] for index in np.flatnonzero(ran)])
-    shrunk[ran], interaction = shrink(design, middle, error[ran])
+    spread, interaction, blind = 0.0, 0.0, 0.0
+    if ran.any():
+        raw[ran] = np.nanmean(per_process[ran], axis=1)
+        there = [found for found in levels if len(found)]
+        spread = _spread(there)
+        centres = np.array([_centre(found, spread) for found in there])
+        error[ran] = [_error(found, centre, spread) for found, centre in zip(there, centres, strict=True)]
+        shrunk[ran], interaction = shrink(
+            _design([grid.configs[at] for at in np.flatnonzero(ran)]), centres, error[ran]
+        )
+        blind = expected_loss(shrunk, interaction * error / np.hypot(interaction, error))
     return Truth(
-        raw=raw,
-        shrunk=shrunk,
-        per_process=per_process,
-        error=error,
-        process_spread=spread,
-        interaction_spread=interaction,
-        slowed=1.0 - float(counts.sum()) / float(there.sum()),
-        blind=expected_loss(shrunk, interaction * error / np.hypot(interaction, error)),
-    )
+        raw=raw, shrunk=shrunk, per_process=per_process, error=error,
+        process_spread=spread, interaction_spread=interaction, blind=blind,
+    )  # fmt: skip
+
+
+def _levels_on_quiet(machine: RecordedMachine, index: int) -> Floats:
+    """ln(time / stock's time) of each process of a configuration that ran while the machine was quiet."""
+    processes = machine.processes[index]
+    quiet = [machine.in_state(index, process, is_slow=False) for process in processes]
+    found = [rounds for rounds in quiet if rounds is not None]
+    if not found:
+        found = [finite(machine.grid.values[index, process]) - machine.quiet for process in processes]
+    return np.array([hodges_lehmann(rounds) for rounds in found])
+
+
+def _spread(levels: Sequence[Floats]) -> float:
+    """The standard deviation between processes, over all configurations, whatever some of them did."""
+    apart = np.concatenate([pdist(found[:, None]) for found in levels])  # each two processes of a configuration
+    return max(LEAST_SPREAD, MAD_SD * float(np.median(apart)) / 2**0.5) if len(apart) else LEAST_SPREAD
+
+
+def _centre(found: Floats, spread: float) -> float:
+    """The mean of what lies within `STRAYS` standard deviations of it, and is drawn there where it does not.
+
+    Source: Huber 1964, "Robust estimation of a location parameter".
+    """
+    centre = float(np.median(found))
+    for _ in range(STEPS):
+        centre += float(np.mean(np.clip(found - centre, -STRAYS * spread, STRAYS * spread)))
+    return centre
+
+
+def _error(found: Floats, centre: float, spread: float) -> float:
+    """The standard error of a centre.
+
+    Source: Smyth 2004, "Linear models and empirical Bayes methods" (variances drawn towards the common one).
+    """
+    degrees = len(found) - 1
+    own = float((np.minimum(np.abs(found - centre), FARTHEST * spread) ** 2).sum())  # degrees times the variance
+    return float(((OTHERS * spread**2 + own) / (OTHERS + degrees) / len(found)) ** 0.5)
 
 
 def shrink(design: Floats, values: Floats, error: Floats) -> tuple[Floats, float]:

@@ -1,14 +1,15 @@
 """A recorded grid in a file: small, exact enough, and refused when it is something else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks.grid_file import Grid, RecordedFailure, centres, load, save
 
-from infer_opt.config import Provider
+from infer_opt.config import Provider, SessionOptions, TrialConfig
 from infer_opt.errors import StorageError
-from infer_opt.recipes import Quantisation, Recipe
+from infer_opt.recipes import Quantisation, Recipe, Rewriter, WeightOnly
 from infer_opt.results import FailureKind
 from infer_opt.search.space import candidates
 from infer_opt.search.surroundings import Surroundings, stock
@@ -63,6 +64,24 @@ def test_a_grid_comes_back_to_a_hundredth_of_a_per_cent_where_it_matters(tmp_pat
     assert np.abs(found.stock - grid.stock).max() < 1e-4
     assert (found.group == grid.group).all() and (found.discarded == grid.discarded).all()
     np.testing.assert_allclose(found.seconds["open_s"], grid.seconds["open_s"], rtol=1e-6)
+
+
+def test_a_configuration_comes_back_whatever_of_it_is_not_as_usual(tmp_path: Path) -> None:
+    # Descriptions leave out what came later and is as usual: where it is not, stock's description has no such name.
+    odd = (
+        TrialConfig(options=SessionOptions(bf16=True)),
+        TrialConfig(options=SessionOptions(provider=Provider.CUDA, arena_bytes=1 << 20, exact_arena=True)),
+        TrialConfig(options=SessionOptions(intra_threads=1), instances=2),
+        TrialConfig(runtime="openvino", batch=4),
+        TrialConfig(recipe=Recipe(quantise=Quantisation(weight_only=WeightOnly()), buckets=(("seq", (16, 64)),))),
+        TrialConfig(recipe=Recipe(rewrite=Rewriter.ONNXSLIM)),
+    )
+    grid = noisy_grid()
+    configs = odd + tuple(config for config in grid.configs if config not in odd)[: grid.size - len(odd)]
+
+    save(replace(grid, configs=configs, build_s={}), tmp_path / "m.npz")
+
+    assert load(tmp_path / "m.npz").configs == configs
 
 
 def test_two_hundred_configurations_fit_into_the_repository(tmp_path: Path) -> None:

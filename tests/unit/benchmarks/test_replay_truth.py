@@ -64,18 +64,43 @@ def test_real_interactions_are_not_shrunk_away() -> None:
     assert found.interaction_spread > 0.05
 
 
-def test_processes_that_were_slowed_down_do_not_count() -> None:
-    # Three processes of ten ran on a core that was slower by 1.6 times.
+def test_a_process_that_was_slow_throughout_does_not_count_where_most_were_not() -> None:
+    # One process of four ran on a core that was slower by 1.6 times, and stock did not feel it.
     known = additive(2, interaction=0.05)
-    grid = made_grid(known, process=0.005, processes=4)
-    slowed = np.random.default_rng(3).random((len(LARGE), 4)) < 0.3
+    grid = made_grid(known, process=0.005, processes=5)
+    slowed = np.random.default_rng(3).random((len(LARGE), 5)) < 0.25
 
     found = find_truth(RecordedMachine(replace(grid, values=grid.values + 0.48 * slowed[:, :, None])))
 
-    lucky = ~slowed.all(axis=1)
-    assert float(np.abs(found.shrunk - np.asarray(known))[lucky].max()) < 0.03
-    assert float(np.abs(found.raw - np.asarray(known))[lucky].max()) > 0.2
-    assert found.slowed == pytest.approx(slowed.mean(), abs=0.05)
+    mostly = slowed.sum(axis=1) <= 2
+    assert mostly.sum() > 0.8 * len(LARGE)
+    assert float(np.abs(found.shrunk - np.asarray(known))[mostly].max()) < 0.03
+    assert float(np.abs(found.raw - np.asarray(known))[mostly].max()) > 0.15
+
+
+def test_what_is_slow_in_most_of_its_processes_is_not_fast_for_the_others_sake() -> None:
+    known = [-0.3] * len(LARGE)
+    grid = made_grid(known, process=0.005, processes=5)
+    values = grid.values.copy()
+    values[0, :3] += 0.25
+    values[0, 3:] -= 0.02
+
+    found = find_truth(RecordedMachine(replace(grid, values=values)))
+
+    assert found.shrunk[0] > -0.1
+    assert int(np.nanargmin(found.shrunk)) != 0
+
+
+def test_what_strays_more_is_known_less_well_and_drawn_nearer_to_what_is_like_it() -> None:
+    known = additive(4)
+    grid = made_grid(known, process=0.005, processes=9)
+    values = grid.values.copy()
+    values[0] += 0.1 * np.random.default_rng(5).standard_normal((9, 1))
+
+    found = find_truth(RecordedMachine(replace(grid, values=values)))
+
+    assert found.error[0] > 3 * float(np.median(found.error))
+    assert abs(found.shrunk[0] - known[0]) < 0.02
 
 
 def test_stock_that_was_slowed_down_makes_nobody_faster() -> None:
@@ -98,11 +123,19 @@ def test_what_the_grid_itself_cannot_tell_is_said_apart() -> None:
     assert find_truth(RecordedMachine(made_grid([0.5] * 11))).blind == 0.0
 
 
-def test_process_spread_is_that_of_the_processes() -> None:
+@pytest.mark.parametrize("processes", [3, 10, 40])
+def test_process_spread_is_that_of_the_processes(processes: int) -> None:
+    grids = [made_grid([0.0] * len(LARGE), process=0.01, processes=processes, seed=seed) for seed in range(12)]
+
+    spreads = [find_truth(RecordedMachine(grid)).process_spread for grid in grids]
+
+    assert float(np.mean(spreads)) == pytest.approx(0.01, rel=0.1)
+
+
+def test_errors_are_those_of_as_many_processes() -> None:
     found = find_truth(RecordedMachine(made_grid([0.0] * 11, process=0.01, processes=40)))
 
-    assert found.process_spread == pytest.approx(0.01, rel=0.15)
-    assert found.error == pytest.approx(np.full(11, 0.01 / 40**0.5), rel=0.2)
+    assert found.error == pytest.approx(np.full(11, 0.01 / 40**0.5), rel=0.3)
 
 
 def test_regret_counts_beyond_the_grids_own_error_only_where_that_does_not_explain_it() -> None:

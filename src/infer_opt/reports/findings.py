@@ -6,7 +6,7 @@ from infer_opt.errors import ConfigError
 from infer_opt.facts import MachineFacts
 from infer_opt.reports import Format, sentences
 from infer_opt.reports.documents import findings_document, to_json
-from infer_opt.reports.quantities import size
+from infer_opt.reports.quantities import memory
 from infer_opt.results import Finding, Severity
 
 WIDTH = 120
@@ -33,7 +33,7 @@ def render(
 
 def _machine(machine: MachineFacts) -> list[str]:
     gpus = [
-        f"{sentences.one_line(gpu.name)}, {size(gpu.memory_bytes)}, driver {gpu.driver}, "
+        f"{sentences.one_line(gpu.name)}, {memory(gpu.memory_bytes)}, driver {gpu.driver}, "
         f"compute capability {gpu.compute_capability or 'n/a'}"
         for gpu in machine.gpus
     ]
@@ -42,7 +42,7 @@ def _machine(machine: MachineFacts) -> list[str]:
         "CPU": sentences.one_line(machine.cpu_model),
         "cores": f"{machine.usable_cores:g} usable, {machine.physical_cores} physical, {machine.logical_cores} logical",
         "kernels": " ".join(machine.isa) or "n/a",
-        "memory": size(machine.memory_bytes),
+        "memory": memory(machine.memory_bytes),
         "GPU": "; ".join(gpus) or "none found",
         "versions": ", ".join(f"{name} {version}" for name, version in machine.versions) or "n/a",
     }

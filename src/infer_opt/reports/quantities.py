@@ -13,6 +13,7 @@ _EQUAL = 1 - 2**-22  # two steps of a 32-bit float: the cosine of equal outputs 
 
 _TIME_UNITS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
 _SIZE_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0))
+_MEMORY_UNITS = (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
 
 
 def number(value: float | None) -> str:
@@ -33,6 +34,11 @@ def duration(value_ns: float | None) -> str:
 def size(value_bytes: float | None) -> str:
     """Bytes in decimal units: `512 B`, `23.1 MB`, `1.20 GB`."""
     return _with_unit(value_bytes, _SIZE_UNITS)
+
+
+def memory(value_bytes: float | None) -> str:
+    """What a machine or a card has, as both are sold and as the system's own tools say it: `23.5 GiB`, `512 MiB`."""
+    return _with_unit(value_bytes, _MEMORY_UNITS)
 
 
 def time_unit(values_ns: Iterable[float | None]) -> tuple[str, float]:

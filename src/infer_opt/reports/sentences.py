@@ -7,7 +7,7 @@ from dataclasses import replace
 from infer_opt.config import Objective, TrialConfig
 from infer_opt.facts import MachineFacts
 from infer_opt.recipes import Recipe
-from infer_opt.reports.quantities import agreement, elapsed, number, percent, ratio_and_interval, size
+from infer_opt.reports.quantities import agreement, elapsed, memory, number, percent, ratio_and_interval
 from infer_opt.reports.rows import Row
 from infer_opt.results import (
     Caution,
@@ -205,10 +205,10 @@ def _why_in_float(layer: LayerCost, frontier: Frontier) -> str:
 
 
 def machine_sentence(machine: MachineFacts) -> str:
-    """`AMD EPYC 7B13, 2 of 4 cores, 8.20 GB, NVIDIA H100`."""
+    """`AMD EPYC 7B13, 2 of 4 cores, 7.64 GiB, NVIDIA H100`."""
     gpus = "".join(f", {one_line(gpu.name)}" for gpu in machine.gpus)
     cores = f"{machine.usable_cores:g} of {machine.logical_cores} cores"
-    return f"{one_line(machine.cpu_model)}, {cores}, {size(machine.memory_bytes)}{gpus}"
+    return f"{one_line(machine.cpu_model)}, {cores}, {memory(machine.memory_bytes)}{gpus}"
 
 
 def grouped_reasons(rows: Sequence[Row]) -> list[str]:

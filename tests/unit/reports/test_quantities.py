@@ -6,6 +6,7 @@ from infer_opt.reports.quantities import (
     agreement,
     duration,
     elapsed,
+    memory,
     number,
     percent,
     ratio,
@@ -49,6 +50,12 @@ def test_numbers_have_three_digits(value: float | None, shown: str) -> None:
 )
 def test_times_carry_the_unit_that_fits(value_ns: float | None, shown: str) -> None:
     assert duration(value_ns) == shown
+
+
+def test_memory_of_a_machine_is_binary_as_it_is_sold() -> None:
+    assert [memory(25_276_502_016), memory(80 << 30), memory(512 << 20), memory(None)] == [
+        "23.5 GiB", "80.0 GiB", "512 MiB", "n/a",
+    ]  # fmt: skip
 
 
 def test_sizes_are_decimal_and_unknown_is_not_zero() -> None:

@@ -7,7 +7,7 @@ from infer_opt.facts import MachineFacts, ModelFacts
 from infer_opt.reports import sentences
 from infer_opt.reports.html.layout import Section, pairs
 from infer_opt.reports.html.markup import element, joined
-from infer_opt.reports.quantities import size
+from infer_opt.reports.quantities import memory, size
 from infer_opt.results import Caution, Note
 
 _OPERATORS = 8
@@ -40,12 +40,12 @@ def _machine(machine: MachineFacts) -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = [
         ("CPU", sentences.one_line(machine.cpu_model)),
         ("cores", cores),
-        ("memory", size(machine.memory_bytes)),
+        ("memory", memory(machine.memory_bytes)),
         ("instruction sets", ", ".join(machine.isa) or "not known"),
         ("system", sentences.one_line(machine.system)),
     ]
     for gpu in machine.gpus:
-        found.append((f"GPU {gpu.index}", f"{gpu.name}, {size(gpu.memory_bytes)}, driver {gpu.driver}"))
+        found.append((f"GPU {gpu.index}", f"{gpu.name}, {memory(gpu.memory_bytes)}, driver {gpu.driver}"))
     found.append(("versions", ", ".join(f"{name} {version}" for name, version in machine.versions) or "not known"))
     return found
 

@@ -168,24 +168,23 @@ def regrets_of(document: Mapping[str, Any]) -> list[Regret]:
 def regret(regrets: Sequence[Regret]) -> "Figure":
     """Points: share of the grid's cost against the regret, one panel a grid; median and p95 of each strategy.
 
+    What is worse than `HIGHEST` leaves its panel, and its number stands at the edge.
+
     Arguments:
-        regrets: dicts with `strategy`, `grid`, `share` (0 to 1), `median` and `p95` (shares: 0.01 is 1 %).
+        regrets: dicts with `strategy`, `grid`, and `share`, `median` and `p95` in %, as the replay gives them.
     """
     from matplotlib.figure import Figure
 
     grids = list(dict.fromkeys(one["grid"] for one in regrets))
-    figure = Figure(figsize=(WIDTH_IN, 1.6 + 3.4 * ((len(grids) + 1) // 2)))
+    figure = Figure(figsize=(WIDTH_IN, 2.0 + 3.4 * ((len(grids) + 1) // 2)))
     panels = figure.subplots((len(grids) + 1) // 2, min(2, len(grids)), squeeze=False).ravel()
     for axes, grid in zip(panels, grids, strict=False):
-        lines = sorted((one for one in regrets if one["grid"] == grid), key=lambda one: one["p95"])
-        widest = 100.0 * max(one["share"] for one in lines)
+        lines = [one for one in regrets if one["grid"] == grid]
         for one in lines:
-            beside = any(0.0 < other["share"] - one["share"] < NEAR * widest / 100.0 for other in lines)
-            _regret_point(axes, one, is_left=beside)
+            _regret_point(axes, one)
         axes.set_title(grid, fontsize=13)
-        highest = 100.0 * max(one["p95"] for one in lines)
-        axes.set_xlim(0, 1.45 * widest)
-        axes.set_ylim(-0.06 * highest, 1.12 * highest + 0.1)
+        axes.set_xlim(0, 1.3 * max(one["share"] for one in lines))
+        axes.set_ylim(-0.05 * HIGHEST, HIGHEST)
         axes.set_xlabel("cost, in % of trying everything")
         axes.set_ylabel("slower than the best, in %")
     for axes in panels[len(grids) :]:
@@ -193,24 +192,30 @@ def regret(regrets: Sequence[Regret]) -> "Figure":
     _headline(figure, "How close to the best does each search come, and at what cost?",
               "Down and left is better. Dot: half of the searches end below it. Top of bar: 95 in 100 do.")  # fmt: skip
     height = figure.get_figheight()
+    for place, name in enumerate(dict.fromkeys(str(one["strategy"]) for one in regrets)):
+        figure.text(0.09 + 0.15 * place, 1.0 - 1.05 / height, f"\u25cf {name}", color=_of_strategy(name), va="top")
     figure.subplots_adjust(
-        left=0.09, right=0.98, top=1.0 - 1.35 / height, bottom=0.75 / height, hspace=0.55, wspace=0.25
+        left=0.09, right=0.98, top=1.0 - 1.75 / height, bottom=0.75 / height, hspace=0.55, wspace=0.25
     )
     return figure
 
 
-NEAR = 0.15  # of the width: a name would run into its neighbour
+HIGHEST = 10.0  # regret in %, at the top of a panel
 STRATEGY_COLOURS = {"gp": BLUE, "tpe": ORANGE, "random": PALE, "exhaustive": "#009E73", "greedy": "#CC79A7"}
 
 
-def _regret_point(axes: "Axes", one: Regret, *, is_left: bool) -> None:
-    share, median, p95 = (100.0 * float(one[name]) for name in ("share", "median", "p95"))
-    colour = STRATEGY_COLOURS.get(str(one["strategy"]), INK)
-    axes.plot([share, share], [median, p95], color=colour, linewidth=2.5)
-    axes.plot(share, median, "o", color=colour, markersize=8)
-    offset, side = ((-7, -4), "right") if is_left else ((7, -4), "left")
-    place: dict[str, Any] = {"xytext": offset, "textcoords": "offset points"}
-    axes.annotate(str(one["strategy"]), (share, p95), ha=side, color=colour, fontsize=12, **place)
+def _of_strategy(name: str) -> str:
+    return STRATEGY_COLOURS.get(name, INK)
+
+
+def _regret_point(axes: "Axes", one: Regret) -> None:
+    share, median, p95 = (float(one[name]) for name in ("share", "median", "p95"))
+    colour = _of_strategy(str(one["strategy"]))
+    axes.plot([share, share], [median, min(p95, HIGHEST)], color=colour, linewidth=2.5)
+    axes.plot(share, min(median, HIGHEST), "o", color=colour, markersize=8, clip_on=False)
+    if p95 > HIGHEST:
+        place: dict[str, Any] = {"xytext": (-5, -12), "textcoords": "offset points"}
+        axes.annotate(f"{p95:.0f} %", (share, HIGHEST), ha="right", color=colour, fontsize=12, **place)
 
 
 def _squares(

@@ -29,7 +29,7 @@ def contest() -> dict[str, Any]:
     }
 
 
-LINE = {"strategy": "gp", "grid": "LSTM, 200", "share": 0.2, "median": 0.001, "p95": 0.008}
+LINE = {"strategy": "gp", "grid": "LSTM, 200", "share": 33.9, "median": 0.28, "p95": 1.16}
 
 
 def words(path: Path) -> str:
@@ -39,7 +39,9 @@ def words(path: Path) -> str:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     pytest.importorskip("matplotlib", reason="the pictures need the extra [prove]")
-    paths = draw_all(contest(), [LINE, LINE | {"strategy": "random", "p95": 0.03}], tmp_path_factory.mktemp("pictures"))
+    paths = draw_all(
+        contest(), [LINE, LINE | {"strategy": "random", "p95": 41.03}], tmp_path_factory.mktemp("pictures")
+    )
     return {path.stem: path for path in paths}
 
 
@@ -53,6 +55,13 @@ def test_numbers_and_names_are_text(drawn: dict[str, Path]) -> None:
     assert "61" in words(drawn["coverage"])
     assert "4.2 %" in words(drawn["best_of_64"])
     assert "random" in words(drawn["regret"])
+
+
+def test_costs_and_regrets_are_the_percentages_that_the_replay_gives(drawn: dict[str, Path]) -> None:
+    found = words(drawn["regret"])
+
+    assert "41 %" in found  # beyond the edge of its panel
+    assert "40" in found.split() and not {"1000", "2000", "4000"} & set(found.split())
 
 
 def test_noises_have_names_for_people(drawn: dict[str, Path]) -> None:

@@ -38,8 +38,13 @@ def test_a_timed_run_ends_when_the_device_does(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     device, library, read = Device(), FakeOnnxRuntime(), OrtValue.numpy
+
+    def read_when_done(value: OrtValue) -> Any:
+        device.wait()
+        return read(value)
+
     library.while_computing = device.submit
-    monkeypatch.setattr(OrtValue, "numpy", lambda value: (device.wait(), read(value))[1])
+    monkeypatch.setattr(OrtValue, "numpy", read_when_done)
     monkeypatch.setitem(sys.modules, "onnxruntime", library)
     (path := tmp_path / "model.onnx").touch()
     session = OnnxRuntime().open(path, SessionOptions(provider=Provider.CUDA, **settings))

@@ -1,6 +1,8 @@
 """Each finding on a network that was built to have it, profiled for real, and not on one that does the same without."""
 
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -253,7 +255,31 @@ def test_threads_that_spin_are_found_and_one_thread_does_not(bench: Bench) -> No
     assert Cause.SPINNING not in after(ONE_THREAD)
 
 
-def test_numbers_next_to_zero_are_found_by_what_they_cost(bench: Bench) -> None:
+SUBNORMAL_COST = """
+import time
+import numpy as np
+x, best = np.full(200_000, 0.5, np.float32), {}
+for value in (1e-39, 1.0):
+    w, spent = np.full(200_000, value, np.float32), []
+    for _ in range(50):
+        begin = time.perf_counter_ns()
+        w * x
+        spent.append(time.perf_counter_ns() - begin)
+    best[value] = min(spent)
+print(best[1e-39] / best[1.0])
+"""
+
+
+def cost_of_subnormals() -> float:
+    """How many times as long products with numbers next to zero take here: 10 and more by Intel, 1 by AMD's Zen.
+
+    In a fresh process: another test may have had them flushed in this one.
+    """
+    shown = subprocess.run([sys.executable, "-c", SUBNORMAL_COST], capture_output=True, text=True, check=True)
+    return float(shown.stdout)
+
+
+def test_numbers_next_to_zero_are_found_by_what_they_cost_and_only_there(bench: Bench) -> None:
     machine, options = describe(), ONE_THREAD
 
     def found(model: onnx.ModelProto) -> dict[Cause, Diagnosis]:
@@ -266,11 +292,14 @@ def test_numbers_next_to_zero_are_found_by_what_they_cost(bench: Bench) -> None:
         known = circumstances(machine, options, seen=plain, flushed=flushed)
         return {one.cause: one for one in diagnose(as_profile(path, plain, shapes, options), known)}
 
+    assert Cause.DENORMALS not in found(ailing.subnormal(value=1.0))
+    if cost_of_subnormals() < 1.5:
+        assert Cause.DENORMALS not in found(ailing.subnormal())
+        return
     slow = found(ailing.subnormal())[Cause.DENORMALS]
     assert slow.gain_ns is not None
     assert slow.nodes
     assert any("of w" in shown for shown in slow.evidence)
-    assert Cause.DENORMALS not in found(ailing.subnormal(value=1.0))
 
 
 def test_a_tuning_tries_first_what_a_profile_of_stock_suspects_and_goes_on_in_that_order(home: Home) -> None:

@@ -171,8 +171,8 @@ def centres(values: Floats) -> NDArray[np.float32]:
 def _changes(config: TrialConfig) -> dict[str, Any]:
     """What differs from stock settings: a space of 1,500 configurations is mostly repetition."""
     whole, plain = config.to_dict(), TrialConfig().to_dict()
-    changed = {name: whole[name] for name in whole.keys() - PARTS if whole[name] != plain.get(name, LEFT_OUT)}
-    return changed | {part: _differing(whole[part], plain[part]) for part in PARTS}
+    values = {name: value for name, value in whole.items() if name not in PARTS}
+    return _differing(values, plain) | {part: _differing(whole[part], plain[part]) for part in PARTS}
 
 
 def _differing(fields: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,11 @@ from infer_opt.config import Objective, Provider, TrialConfig, Workload
 from infer_opt.facts import MachineFacts, ModelFacts, TensorSpec
 from infer_opt.measure import WarmUp
 from infer_opt.monitors.host import HostSnapshot
+from infer_opt.preparing import Prepared
 from infer_opt.results import Block, Parity, Placement, Quantile, Readings, TrialResult
 from infer_opt.rig import Limits, Rig, Starting
+from infer_opt.search.surroundings import Surroundings
+from infer_opt.setting_up import Setup
 from infer_opt.transforms.cache import ArtefactCache
 from infer_opt.workers.messages import (
     Check,
@@ -298,6 +301,27 @@ def make_rig(world: World, **changes: Any) -> FakeRig:
         "world": world,
     }
     return FakeRig(**(settings | changes))
+
+
+def make_setup(rig: Rig, **changes: Any) -> Setup:
+    """A tuning that was set up over `rig`: two cores, made-up inputs, nothing to note."""
+    settings: dict[str, Any] = {
+        "rig": rig,
+        "surroundings": Surroundings(providers=(Provider.CPU,), usable_cores=2.0, physical_cores=2),
+        "prepared": Prepared(
+            feeds={},
+            calibration=None,
+            calibration_hash=None,
+            workload=Workload(),
+            is_synthetic=True,
+            samples=4,
+            notes=(),
+        ),
+        "notes": (),
+        "runtime_versions": {"onnx": "1.32.0"},
+        "generator": random.Random(0),
+    }
+    return Setup(**(settings | changes))
 
 
 def make_readings(median_ns: float = MS, *, p99_ns: float | None = None, peak_rss_bytes: int | None = None) -> Readings:

@@ -1,20 +1,16 @@
 """Races and confirmations that ended as they are told to, and what is concluded of them."""
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fakes import PASSED, World, make_result, make_rig
+from fakes import PASSED, World, make_result, make_rig, make_setup
 from infer_opt.concluding import Outcome, conclude
-from infer_opt.config import Provider, SessionOptions, TrialConfig, Workload
+from infer_opt.config import SessionOptions, TrialConfig
 from infer_opt.confirming import Confirmation, Epoch
-from infer_opt.preparing import Prepared
 from infer_opt.racing import Race
 from infer_opt.results import Block, Comparison, Estimate, FailureKind, Trial, TrialFailure, TrialResult, Verdict
 from infer_opt.rig import BASELINE, CLONE, Limits
-from infer_opt.search.surroundings import Surroundings
-from infer_opt.setting_up import Setup
 from infer_opt.trials import Stock
 
 STOCK = TrialConfig()
@@ -87,22 +83,7 @@ def concluded(
     stock: TrialResult | None = None,
 ) -> Outcome:
     world = World()
-    setup = Setup(
-        rig=make_rig(world, limits=limits or Limits()),
-        surroundings=Surroundings(providers=(Provider.CPU,), usable_cores=2.0, physical_cores=2),
-        prepared=Prepared(
-            feeds={},
-            calibration=None,
-            calibration_hash=None,
-            workload=Workload(),
-            is_synthetic=True,
-            samples=4,
-            notes=(),
-        ),
-        notes=(),
-        runtime_versions={"onnx": "1.32.0"},
-        generator=random.Random(0),
-    )
+    setup = make_setup(make_rig(world, limits=limits or Limits()))
     base = Stock(
         entrant=world.entrant(STOCK, BASELINE),
         setup_s=1.0,

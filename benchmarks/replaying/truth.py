@@ -33,9 +33,9 @@ from benchmarks.replaying.machine import RecordedMachine, finite
 from scipy.spatial.distance import pdist
 
 from infer_opt.config import TrialConfig
+from infer_opt.stats.charts import MAD_TO_SD
 from infer_opt.stats.intervals import hodges_lehmann
 
-MAD_SD = 1.4826  # standard deviation by the median of absolute values, of normal ones around 0
 STRAYS = 1.5  # standard deviations between processes beyond which one counts as if it were just so far off
 FARTHEST = 5.0  # of them, that one process tells of how far those of its configuration stray
 OTHERS = 8  # processes that the variance of all configurations counts for in that of one
@@ -136,7 +136,7 @@ def _levels_on_quiet(machine: RecordedMachine, index: int) -> Floats:
 def _spread(levels: Sequence[Floats]) -> float:
     """The standard deviation between processes, over all configurations, whatever some of them did."""
     apart = np.concatenate([pdist(found[:, None]) for found in levels])  # each two processes of a configuration
-    return max(LEAST_SPREAD, MAD_SD * float(np.median(apart)) / 2**0.5) if len(apart) else LEAST_SPREAD
+    return max(LEAST_SPREAD, MAD_TO_SD * float(np.median(apart)) / 2**0.5) if len(apart) else LEAST_SPREAD
 
 
 def _centre(found: Floats, spread: float) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from infer_opt.config import TrialConfig
 from infer_opt.errors import ModelError
 from infer_opt.rig import BASELINE, CLONE, Rig
+from infer_opt.stats.charts import MAD_TO_SD
 from infer_opt.stats.intervals import FloatArray, hodges_lehmann
 from infer_opt.stats.levels import is_slow
 from infer_opt.stats.race import HEAT_ROUNDS, HEATS_A_CUT, allowance, cut, judge
@@ -18,7 +19,6 @@ from infer_opt.workers.rounds import Entrant, Round
 TRIES = 1.5  # rounds that a heat may try for each that it needs
 PATIENCE = 4  # heats on a slow machine that are run again
 FEWEST_FOR_NOISE = 8  # rounds
-NORMAL_MAD = 1.4826  # standard deviations of a normal for each of its median absolute deviations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +174,7 @@ class Course:
         """By the median deviation from each heat's own median: a burst is not what rounds usually stray by."""
         heats = [heat.ratios[CLONE] for heat in self.counted if heat.ratios.get(CLONE)]
         strays = [abs(value - float(np.median(heat))) for heat in heats for value in heat]
-        return NORMAL_MAD * float(np.median(strays)) if len(strays) >= FEWEST_FOR_NOISE else None
+        return MAD_TO_SD * float(np.median(strays)) if len(strays) >= FEWEST_FOR_NOISE else None
 
 
 def race(

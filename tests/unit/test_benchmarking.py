@@ -2,24 +2,21 @@
 
 import dataclasses
 import math
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fakes import MACHINE, MODEL, MS, World, make_rig
+from fakes import MACHINE, MODEL, MS, World, make_rig, make_setup
 from infer_opt import bundle
 from infer_opt.benchmarking import MOST_PROCESSES, NO_CLAIM, bench
 from infer_opt.budget import Budget
-from infer_opt.config import Objective, Provider, SessionOptions, TrialConfig, Workload
+from infer_opt.config import Objective, SessionOptions, TrialConfig
 from infer_opt.errors import ConfigError, EvidenceError, ModelError, UnavailableError
-from infer_opt.preparing import Prepared
 from infer_opt.recipes import Quantisation, Recipe
 from infer_opt.request import Request
 from infer_opt.results import Benchmark, Caution, Parity, Progress, Verdict
-from infer_opt.search.surroundings import Surroundings
 from infer_opt.setting_up import Setup
 from infer_opt.workers.messages import Check, Measure, Open
 from infer_opt.workers.process import WorkerError
@@ -54,22 +51,7 @@ class Bench:
             feeds={batch: Path(f"f{batch}") for batch in batches},
             references={batch: Path(f"/nowhere/r{batch}") for batch in batches},
         )
-        return Setup(
-            rig=rig,
-            surroundings=Surroundings(providers=(Provider.CPU,), usable_cores=2.0, physical_cores=2),
-            prepared=Prepared(
-                feeds={},
-                calibration=None,
-                calibration_hash=None,
-                workload=Workload(),
-                is_synthetic=True,
-                samples=4,
-                notes=(),
-            ),
-            notes=(),
-            runtime_versions={"onnx": "1.32.0"},
-            generator=random.Random(0),
-        )
+        return make_setup(rig)
 
     def run(self, subject: Path, against: Path | None = None, **changes: Any) -> Benchmark:
         seen: list[Progress] = []

@@ -18,13 +18,10 @@ from benchmarks.live.slowed import SLOWED, SlowedSession
 from benchmarks.live.slowing import INSTALL, slowed_by
 from benchmarks.live.stand import Ready, Stand
 
-from fakes import FakeClock, FakeSession, World, make_rig
+from fakes import FakeClock, FakeSession, World, make_rig, make_setup
 from infer_opt.budget import Budget
-from infer_opt.config import Provider, SessionOptions, TrialConfig, Workload
-from infer_opt.preparing import Prepared
+from infer_opt.config import SessionOptions, TrialConfig
 from infer_opt.protocols import Session
-from infer_opt.search.surroundings import Surroundings
-from infer_opt.setting_up import Setup
 from infer_opt.workers.messages import Call
 from infer_opt.workers.process import WorkerProcess
 
@@ -83,22 +80,7 @@ def test_what_claims_nothing_is_not_measured_again(tmp_path: Path, monkeypatch: 
 
 
 def ready_in(world: World) -> Ready:
-    setup = Setup(
-        rig=make_rig(world),
-        surroundings=Surroundings(providers=(Provider.CPU,), usable_cores=2.0, physical_cores=2),
-        prepared=Prepared(
-            feeds={},
-            calibration=None,
-            calibration_hash=None,
-            workload=Workload(),
-            is_synthetic=True,
-            samples=4,
-            notes=(),
-        ),
-        notes=(),
-        runtime_versions={"onnx": "1.0"},
-        generator=random.Random(0),
-    )
+    setup = make_setup(make_rig(world))
     return Ready(setup=setup, stock=TrialConfig(), setup_s=0.5, round_s=0.05)
 
 

@@ -2,25 +2,23 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
 import infer_opt
 import zoo
-from fakes import MODEL
 from infer_opt import serving
 from infer_opt.batching import BatchingLimits
-from infer_opt.bundle import BundleWarning, Contents, read, write
+from infer_opt.bundle import BundleWarning, read, write
 from infer_opt.config import SessionOptions, TrialConfig
 from infer_opt.errors import ConfigError, ModelError
-from infer_opt.machine.cpu import isa
 from infer_opt.results import Caution
 from infer_opt.serving import LoadedBundle
+from made_bundles import contents
 
 ITEMS = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
 
@@ -39,25 +37,17 @@ def written(tmp_path: Path, config: TrialConfig = ONE, plan: Mapping[str, Any] |
     source = tmp_path / "source"
     source.mkdir()
     model = zoo.save(zoo.mlp(), source / "model.onnx")
-    write(
-        tmp_path / "out",
-        Contents(
-            name="mlp",
-            summary="as given",
-            config=config,
-            plan=plan,
-            files=(model,),
-            default=(),
-            samples=None,
-            runtime_version=onnxruntime.__version__,
-            isa=isa(),
-            record={"verdict": "faster", "dims": {}},
-            inputs=MODEL.inputs,
-            outputs=MODEL.outputs,
-            picture="<svg/>",
-        ),
-    )
+    write(tmp_path / "out", contents(model, config=config, plan=plan))
     return tmp_path / "out"
+
+
+def at_once(call: Callable[[int], None]) -> None:
+    """A thread for each of `ITEMS`, which calls with its index."""
+    threads = [threading.Thread(target=call, args=(index,)) for index in range(len(ITEMS))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
 
 
 @pytest.fixture
@@ -73,11 +63,7 @@ def test_threads_that_submit_get_what_run_gives(bundle: LoadedBundle) -> None:
     def call(index: int) -> None:
         found[index] = bundle.submit({"x": ITEMS[index : index + 1]}).result(10)["scores"]
 
-    threads = [threading.Thread(target=call, args=(index,)) for index in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
+    at_once(call)
 
     np.testing.assert_allclose(np.concatenate([found[index] for index in range(40)]), wanted, atol=1e-5)
 
@@ -142,11 +128,7 @@ def test_threads_that_run_and_submit_at_once_get_the_same_from_two_instances(two
             answer = bundle.submit(feed).result(10) if index % 2 else bundle.run(feed)
             found[index] = answer["scores"]
 
-        threads = [threading.Thread(target=call, args=(index,)) for index in range(40)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
+        at_once(call)
 
     np.testing.assert_allclose(np.concatenate([found[index] for index in range(40)]), wanted, atol=1e-5)
 
